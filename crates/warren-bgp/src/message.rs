@@ -1,0 +1,146 @@
+//! The messages of BGP as the rest of the program sees them. How they look on the wire is the
+//! business of the codec alone.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use ipnetwork::IpNetwork;
+
+/// A BGP message (RFC 4271, 4.1; RFC 2918, 3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// RFC 4271, 4.2.
+    Open(Open),
+    /// RFC 4271, 4.3.
+    Update(Update),
+    /// RFC 4271, 4.5.
+    Notification(Notification),
+    /// RFC 4271, 4.4.
+    Keepalive,
+    /// RFC 2918, 3.
+    RouteRefresh(Family),
+}
+
+/// An address family that routes can be exchanged for (RFC 4760).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// AFI 1, SAFI 1.
+    Ipv4Unicast,
+    /// AFI 2, SAFI 1.
+    Ipv6Unicast,
+}
+
+/// The first message of each side (RFC 4271, 4.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Open {
+    /// The sender's AS number: the one of its four-octet AS capability (RFC 6793) if it sent that.
+    pub as_number: u32,
+    /// The hold time that the sender proposes, in seconds: 0 or at least 3.
+    pub hold_time: u16,
+    /// The sender's BGP identifier.
+    pub router_id: Ipv4Addr,
+    /// What the sender can do (RFC 5492).
+    pub capabilities: Vec<Capability>,
+}
+
+/// A capability (RFC 5492).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Capability {
+    /// Routes of this family (RFC 4760, 8).
+    Multiprotocol(Family),
+    /// Route refresh (RFC 2918, 2).
+    RouteRefresh,
+    /// Four-octet AS numbers, with the sender's own (RFC 6793, 3).
+    FourOctetAs(u32),
+    /// One that this speaker does not use.
+    Other {
+        /// Its code.
+        code: u8,
+        /// Its value, as received.
+        value: Vec<u8>,
+    },
+}
+
+/// Routes that come and go (RFC 4271, 4.3).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Update {
+    /// Destinations that are no longer reachable through the sender.
+    pub withdrawn: Vec<IpNetwork>,
+    /// Destinations that are reachable, each with `attributes`.
+    pub announced: Vec<IpNetwork>,
+    /// The path attributes of `announced`; there whenever `announced` is not empty.
+    pub attributes: Option<Arc<Attributes>>,
+}
+
+impl Update {
+    /// The marker that says a peer has sent all routes of `Ipv4Unicast` (RFC 4724, 2).
+    pub fn is_end_of_rib(&self) -> bool {
+        self.withdrawn.is_empty() && self.announced.is_empty() && self.attributes.is_none()
+    }
+}
+
+/// The path attributes (RFC 4271, 5).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Attributes {
+    /// ORIGIN.
+    pub origin: Origin,
+    /// AS_PATH, four-octet numbers, AS4_PATH already merged in (RFC 6793, 4.2.3).
+    pub as_path: Vec<AsPathSegment>,
+    /// NEXT_HOP.
+    pub next_hop: IpAddr,
+    /// MULTI_EXIT_DISC.
+    pub med: Option<u32>,
+    /// LOCAL_PREF.
+    pub local_pref: Option<u32>,
+    /// ATOMIC_AGGREGATE.
+    pub atomic_aggregate: bool,
+    /// AGGREGATOR: AS number and BGP identifier.
+    pub aggregator: Option<(u32, Ipv4Addr)>,
+    /// COMMUNITIES (RFC 1997).
+    pub communities: Vec<u32>,
+    /// Optional transitive attributes that this speaker does not know and passes on with the
+    /// Partial bit set (RFC 4271, 5).
+    pub unknown: Vec<UnknownAttribute>,
+}
+
+/// ORIGIN (RFC 4271, 5.1.1), the preferred first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Origin {
+    /// 0.
+    Igp,
+    /// 1.
+    Egp,
+    /// 2.
+    Incomplete,
+}
+
+/// A part of AS_PATH (RFC 4271, 4.3).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum AsPathSegment {
+    /// Numbers in the order travelled, the latest first.
+    Sequence(Vec<u32>),
+    /// Numbers in no order.
+    Set(Vec<u32>),
+}
+
+/// An attribute that is passed on as it came.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct UnknownAttribute {
+    /// Its flags octet.
+    pub flags: u8,
+    /// Its type code.
+    pub code: u8,
+    /// Its value.
+    pub value: Vec<u8>,
+}
+
+/// The last message of a session (RFC 4271, 4.5 and 6).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notification {
+    /// The error code.
+    pub code: u8,
+    /// The error subcode.
+    pub subcode: u8,
+    /// What the code and subcode ask for.
+    pub data: Vec<u8>,
+}

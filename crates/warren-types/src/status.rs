@@ -1,0 +1,180 @@
+//! What the agent knows of itself, as `agent status -o json` prints it.
+//!
+//! Names here are relied on by people's scripts: fields are added, never renamed.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnetwork::IpNetwork;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// The whole of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// This node.
+    pub node: Node,
+    /// Whether the node can carry pod traffic; see `reasons`.
+    pub ready: bool,
+    /// Why it is not ready, a sentence each; empty when ready.
+    pub reasons: Vec<String>,
+    /// The BGP peers, in the order of their addresses.
+    pub peers: Vec<Peer>,
+    /// The routes that this agent keeps.
+    pub routes: Routes,
+    /// The addresses of this node's pods.
+    pub ipam: Ipam,
+}
+
+/// This node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// Its address, if one is known.
+    pub address: Option<IpAddr>,
+    /// Its AS number.
+    pub as_number: u32,
+    /// Its BGP identifier (RFC 4271, 4.2).
+    pub router_id: Option<Ipv4Addr>,
+    /// The agent's version.
+    pub version: String,
+    /// For how long the agent has run.
+    pub uptime_seconds: u64,
+    /// The node's own blocks.
+    pub blocks: Vec<IpNetwork>,
+    /// The tunnel device, where a pool uses one.
+    pub tunnel: Option<Tunnel>,
+}
+
+/// The tunnel device as the kernel has it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tunnel {
+    /// Its name.
+    pub device: String,
+    /// Its address, taken from the node's own block; none while it is missing.
+    pub address: Option<IpAddr>,
+    /// Its MTU in bytes, 0 while it is missing.
+    pub mtu: u32,
+    /// Whether it is there, up and addressed.
+    pub up: bool,
+}
+
+/// A BGP peer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Peer {
+    /// Its address.
+    pub address: IpAddr,
+    /// Its name, where one is known.
+    pub name: Option<String>,
+    /// Its AS number.
+    pub as_number: u32,
+    /// Why it is a peer.
+    #[serde(rename = "type")]
+    pub kind: PeerKind,
+    /// The state of its session, by the names of RFC 4271, 8.2.2.
+    pub state: String,
+    /// Since when it is in that state.
+    pub since: Timestamp,
+    /// Why the last session ended or the next one does not come up, in words. A peer that is not
+    /// Established always has one.
+    pub last_error: Option<String>,
+    /// Prefixes that it announces now, refused ones included.
+    pub prefixes_received: u64,
+    /// Prefixes that we announce to it now.
+    pub prefixes_advertised: u64,
+    /// How many of the prefixes that it announced so far the import policy refused, by reason.
+    #[serde(default)]
+    pub prefixes_refused: BTreeMap<String, u64>,
+    /// The state of its BFD session; none where BFD does not run.
+    pub bfd: Option<String>,
+}
+
+/// Why a peer is a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PeerKind {
+    /// Another node of the mesh.
+    #[serde(rename = "node-to-node mesh")]
+    Mesh,
+    /// Configured for all nodes.
+    #[serde(rename = "global")]
+    Global,
+    /// Configured for this node.
+    #[serde(rename = "node specific")]
+    NodeSpecific,
+}
+
+impl PeerKind {
+    /// The words that the status shows.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Mesh => "node-to-node mesh",
+            Self::Global => "global",
+            Self::NodeSpecific => "node specific",
+        }
+    }
+}
+
+/// Counts of the routes that the agent keeps, and what is wrong with them.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Routes {
+    /// How many there should be.
+    pub desired: u64,
+    /// How many of them the kernel has.
+    pub programmed: u64,
+    /// Each route that should be there and is not, with the reason.
+    pub drift: Vec<Drift>,
+}
+
+/// A route that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Drift {
+    /// Its destination.
+    pub prefix: IpNetwork,
+    /// What is wrong, in words.
+    pub problem: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// A route that the agent keeps, as `agent routes` shows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Route {
+    /// Its destination.
+    pub prefix: IpNetwork,
+    /// The route in the words of `ip route`.
+    pub route: String,
+    /// The peer it was learned from; none for this node's own blocks.
+    pub learned_from: Option<IpAddr>,
+    /// Whether the kernel has it.
+    pub programmed: bool,
+    /// What is wrong with it, in words.
+    pub problem: Option<String>,
+}
+
+/// The addresses of this node's pods.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ipam {
+    /// Each block of this node.
+    pub blocks: Vec<IpamBlock>,
+}
+
+/// A block and how much of it is in use.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IpamBlock {
+    /// The block.
+    pub cidr: IpNetwork,
+    /// How many of its addresses pods have now.
+    pub allocated: u64,
+    /// How many of its addresses pods can have at all.
+    pub capacity: u64,
+}
