@@ -1,1 +1,20 @@
-//! Placeholder.
+//! The node's links, addresses and routes: what they should be, and bringing the kernel there.
+//!
+//! | module | what it is | used by |
+//! | --- | --- | --- |
+//! | [`netlink`] | a synchronous rtnetlink socket: batches, dumps, errors in words | the others |
+//! | [`namespace`] | network namespaces: opening one by its path, acting within it | plugin |
+//! | [`sysctl`] | kernel parameters by their path under /proc/sys | pod |
+//! | [`pod`] | one pod's veth pair, addresses and routes: create, check, delete | plugin |
+//! | [`desired`] | what the node's tunnel and routes should be: a pure function | dataplane |
+//! | [`dataplane`] | brings the kernel there and keeps it there, on a thread of its own | agent |
+
+pub mod dataplane;
+pub mod desired;
+pub mod namespace;
+pub mod netlink;
+pub mod pod;
+mod sys;
+pub mod sysctl;
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,251 @@
+//! What the kernel has, and the requests that change it.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnetwork::IpNetwork;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkFlags, LinkMessage};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope,
+    RouteType,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use nix::errno::Errno;
+
+use super::diff::{KernelRoute, Write};
+use crate::desired::{Action, DesiredRoute, Device, Links, TUNNEL};
+use crate::netlink::{Error, Request, Socket};
+
+/// The name that the kernel gives the loopback device of every namespace.
+const LOOPBACK: &str = "lo";
+
+/// An address and the number of the device that has it.
+pub(super) struct Address {
+    pub(super) index: u32,
+    pub(super) subnet: IpNetwork,
+}
+
+/// Asks for the tunnel and for the device that holds `node_address`.
+pub(super) fn links(socket: &mut Socket, node_address: Option<IpAddr>) -> Result<Links, Error> {
+    let mut message = AddressMessage::default();
+    message.header.family = AddressFamily::Inet;
+    let found = socket.dump("list addresses", RouteNetlinkMessage::GetAddress(message))?;
+    let addresses: Vec<Address> = found
+        .iter()
+        .filter_map(|message| match message {
+            RouteNetlinkMessage::NewAddress(message) => address(message),
+            _ => None,
+        })
+        .collect();
+    let mut device = |which| -> Result<Option<Device>, Error> {
+        Ok(link(socket, which)?.map(|mut device| {
+            let own = addresses.iter().filter(|a| a.index == device.index).map(|a| a.subnet);
+            device.addresses = own.collect();
+            device
+        }))
+    };
+    let mut links = Links { tunnel: device(Which::Name(TUNNEL))?, nic: None };
+    for holder in addresses.iter().filter(|a| Some(a.subnet.ip()) == node_address) {
+        // An address can stand on two cards for a while: the one that is up counts. `lo` never
+        // does: its MTU says nothing, and it leads to no other node.
+        if let Some(found) = device(Which::Index(holder.index))?
+            && found.name != TUNNEL
+            && found.name != LOOPBACK
+            && links.nic.as_ref().is_none_or(|nic| !nic.up && found.up)
+        {
+            links.nic = Some(found);
+        }
+    }
+    Ok(links)
+}
+
+#[derive(Clone, Copy)]
+enum Which<'a> {
+    Name(&'a str),
+    Index(u32),
+}
+
+/// The link without its addresses; none if it does not exist.
+fn link(socket: &mut Socket, which: Which<'_>) -> Result<Option<Device>, Error> {
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    let operation = match which {
+        Which::Name(name) => {
+            message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+            format!("show link {name}")
+        }
+        Which::Index(index) => {
+            message.header.index = index;
+            format!("show link number {index}")
+        }
+    };
+    match socket.request(Request::new(operation, 0, RouteNetlinkMessage::GetLink(message))) {
+        Ok(found) => Ok(found.iter().find_map(|message| match message {
+            RouteNetlinkMessage::NewLink(message) => device(message),
+            _ => None,
+        })),
+        Err(error) if error.errno() == Some(Errno::ENODEV) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The names of the devices that `routes` go through, for messages.
+pub(super) fn names<'a>(
+    socket: &mut Socket,
+    routes: impl Iterator<Item = &'a KernelRoute>,
+) -> BTreeMap<u32, String> {
+    let mut names = BTreeMap::new();
+    for index in routes.filter_map(|route| route.index) {
+        if !names.contains_key(&index)
+            && let Ok(Some(device)) = link(socket, Which::Index(index))
+        {
+            names.insert(index, device.name);
+        }
+    }
+    names
+}
+
+/// A link as a message describes it, without its addresses.
+pub(super) fn device(message: &LinkMessage) -> Option<Device> {
+    let mut device = Device {
+        index: message.header.index,
+        name: String::new(),
+        mtu: 0,
+        up: message.header.flags.contains(LinkFlags::Up),
+        addresses: Vec::new(),
+    };
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => device.name.clone_from(name),
+            LinkAttribute::Mtu(mtu) => device.mtu = *mtu,
+            _ => {}
+        }
+    }
+    (!device.name.is_empty()).then_some(device)
+}
+
+/// An address as a message describes it.
+pub(super) fn address(message: &AddressMessage) -> Option<Address> {
+    // On a point-to-point device `Address` is the other end and only `Local` is ours.
+    let local = message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Local(address) => Some(*address),
+        _ => None,
+    })?;
+    let subnet = IpNetwork::new(local, message.header.prefix_len).ok()?;
+    Some(Address { index: message.header.index, subnet })
+}
+
+/// The IPv4 routes of the main table, everybody's, in the kernel's order.
+///
+/// The dump could be narrowed to our protocol; then another's route in the place of ours would not
+/// be seen, and a replacement would overwrite it.
+pub(super) fn table(socket: &mut Socket) -> Result<Vec<KernelRoute>, Error> {
+    let mut message = RouteMessage::default();
+    message.header.address_family = AddressFamily::Inet;
+    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    match socket.dump("list routes", RouteNetlinkMessage::GetRoute(message)) {
+        Ok(found) => Ok(found
+            .iter()
+            .filter_map(|message| match message {
+                RouteNetlinkMessage::NewRoute(message) => route(message),
+                _ => None,
+            })
+            .collect()),
+        // The table comes into being with its first route.
+        Err(error) if error.errno() == Some(Errno::ENOENT) => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// A route as a message describes it; none if it is not an IPv4 route of the main table.
+pub(super) fn route(message: &RouteMessage) -> Option<KernelRoute> {
+    let header = &message.header;
+    if header.address_family != AddressFamily::Inet || header.table != RouteHeader::RT_TABLE_MAIN {
+        return None;
+    }
+    let mut destination = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let (mut metric, mut gateway, mut index, mut special) = (0, None, None, false);
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Destination(RouteAddress::Inet(address)) => {
+                destination = (*address).into();
+            }
+            RouteAttribute::Gateway(RouteAddress::Inet(address)) => gateway = Some(*address),
+            RouteAttribute::Oif(number) => index = Some(*number),
+            RouteAttribute::Priority(number) => metric = *number,
+            RouteAttribute::Table(_) | RouteAttribute::CacheInfo(_) => {}
+            _ => special = true,
+        }
+    }
+    Some(KernelRoute {
+        prefix: IpNetwork::new(destination, header.destination_prefix_length).ok()?,
+        protocol: header.protocol.into(),
+        metric,
+        tos: header.tos,
+        kind: header.kind,
+        gateway: gateway.map(IpAddr::V4),
+        index,
+        onlink: header.flags.contains(RouteFlags::Onlink),
+        special,
+    })
+}
+
+/// The request that puts a route into the kernel: in one step, so that at no moment packets find no
+/// route or another's.
+pub(super) fn write(write: &Write) -> Request {
+    let Write { route, replace } = write;
+    let (verb, flags) = match replace {
+        true => ("replace", NLM_F_CREATE | NLM_F_REPLACE),
+        false => ("add", NLM_F_CREATE | NLM_F_EXCL),
+    };
+    let message = RouteNetlinkMessage::NewRoute(route_message(route));
+    Request::new(format!("{verb} route {route}"), flags, message)
+}
+
+/// The route as a message says it.
+pub(super) fn route_message(route: &DesiredRoute) -> RouteMessage {
+    let mut message = message(route.prefix, route.protocol);
+    match &route.action {
+        Action::Blackhole => message.header.kind = RouteType::BlackHole,
+        Action::Via { gateway, index, .. } => {
+            message.header.kind = RouteType::Unicast;
+            message.header.flags = RouteFlags::Onlink;
+            message.attributes.push(RouteAttribute::Gateway((*gateway).into()));
+            message.attributes.push(RouteAttribute::Oif(*index));
+        }
+    }
+    message
+}
+
+/// The request that deletes exactly this route.
+pub(super) fn delete(route: &KernelRoute) -> Request {
+    let mut message = message(route.prefix, route.protocol);
+    message.header.kind = route.kind;
+    message.header.tos = route.tos;
+    // Any scope; iproute2 asks so too.
+    message.header.scope = RouteScope::NoWhere;
+    if route.metric != 0 {
+        message.attributes.push(RouteAttribute::Priority(route.metric));
+    }
+    message.attributes.extend(route.gateway.map(|gateway| RouteAttribute::Gateway(gateway.into())));
+    message.attributes.extend(route.index.map(RouteAttribute::Oif));
+    let operation = format!("delete route {}", route.words(&BTreeMap::new()));
+    Request::new(operation, 0, RouteNetlinkMessage::DelRoute(message))
+}
+
+fn message(prefix: IpNetwork, protocol: u8) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = AddressFamily::Inet;
+    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    message.header.protocol = RouteProtocol::from(protocol);
+    message.header.destination_prefix_length = prefix.prefix();
+    message.attributes.push(RouteAttribute::Destination(prefix.network().into()));
+    message
+}
+
+/// Whether a deletion failed only because there was nothing left to delete.
+pub(super) fn already_gone(error: &Error) -> bool {
+    matches!(error.errno(), Some(Errno::ESRCH | Errno::ENODEV | Errno::EADDRNOTAVAIL))
+}
