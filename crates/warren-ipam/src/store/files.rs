@@ -1,0 +1,163 @@
+//! The store's system calls, each with an error that names the file.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
+use nix::sys::stat::Mode;
+use nix::time::{ClockId, clock_gettime};
+use nix::unistd::linkat;
+
+use super::StoreError;
+use crate::record::Record;
+
+/// Makes of an I/O error one that says what was tried on which file.
+fn at<'a>(
+    operation: &'static str,
+    path: &'a Path,
+) -> impl FnOnce(io::Error) -> StoreError + use<'a> {
+    move |source| StoreError::Io { operation, path: path.to_owned(), source }
+}
+
+pub(super) fn create_directory(path: &Path) -> Result<(), StoreError> {
+    fs::create_dir_all(path).map_err(at("create directory", path))
+}
+
+/// The names in a directory; none where it does not exist.
+pub(super) fn names(directory: &Path) -> Result<Vec<OsString>, StoreError> {
+    let entries = match fs::read_dir(directory) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(at("read directory", directory))?,
+    };
+    entries
+        .map(|entry| entry.map(|entry| entry.file_name()))
+        .collect::<Result<_, _>>()
+        .map_err(at("read directory", directory))
+}
+
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, StoreError> {
+    fs::read(path).map_err(at("read", path))
+}
+
+pub(super) fn remove(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result.map_err(at("remove", path)),
+    }
+}
+
+/// Moves `from` to `to`, whose directory is made if need be. Nothing to move is no error.
+pub(super) fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
+    let not_found = |e: &io::Error| e.kind() == io::ErrorKind::NotFound;
+    match fs::rename(from, to) {
+        Err(e) if not_found(&e) => {
+            if let Some(directory) = to.parent() {
+                create_directory(directory)?;
+            }
+            match fs::rename(from, to) {
+                Err(e) if not_found(&e) => Ok(()),
+                result => result.map_err(at("free", from)),
+            }
+        }
+        result => result.map_err(at("free", from)),
+    }
+}
+
+/// Waits for the lock on the file at `path`, which is made if need be. It ends with the result.
+pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(at("open lock", path))?;
+    wait_for_lock(&file).map_err(at("lock", path))?;
+    Ok(file)
+}
+
+fn wait_for_lock(file: &File) -> io::Result<()> {
+    loop {
+        match file.lock() {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+/// Waits for the lock of the record at `path`. `None` if there is no record by then.
+pub(super) fn lock_record(path: &Path) -> Result<Option<File>, StoreError> {
+    loop {
+        let Some(file) = open_record(path)? else { return Ok(None) };
+        wait_for_lock(&file).map_err(at("lock", path))?;
+        // Who held it may have freed the address, and another may have it since.
+        if is_at(&file, path)? {
+            return Ok(Some(file));
+        }
+    }
+}
+
+/// Locks the record at `path`. `None` if someone else has locked it, or if there is no record.
+pub(super) fn try_lock_record(path: &Path) -> Result<Option<File>, StoreError> {
+    let Some(file) = open_record(path)? else { return Ok(None) };
+    match file.try_lock() {
+        Ok(()) => Ok(is_at(&file, path)?.then_some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(e)) => Err(at("lock", path)(e)),
+    }
+}
+
+fn open_record(path: &Path) -> Result<Option<File>, StoreError> {
+    // Whatever someone put there, a link is not followed and a pipe not waited for.
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    match OpenOptions::new().read(true).custom_flags(flags.bits()).open(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        file => file.map(Some).map_err(at("open", path)),
+    }
+}
+
+/// Whether `path` is still the file that was opened.
+fn is_at(file: &File, path: &Path) -> Result<bool, StoreError> {
+    let opened = file.metadata().map_err(at("examine", path))?;
+    match fs::symlink_metadata(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        found => {
+            let found = found.map_err(at("examine", path))?;
+            Ok((found.dev(), found.ino()) == (opened.dev(), opened.ino()))
+        }
+    }
+}
+
+/// Makes the record at `path` appear whole, and already locked.
+pub(super) fn create_locked(
+    directory: &Path,
+    path: &Path,
+    record: &Record,
+) -> Result<File, StoreError> {
+    let create = || -> io::Result<File> {
+        let mut content = serde_json::to_vec(record)?;
+        content.push(b'\n');
+        let mode = Mode::S_IRUSR | Mode::S_IWUSR | Mode::S_IRGRP | Mode::S_IROTH;
+        let flags = OFlag::O_TMPFILE | OFlag::O_RDWR | OFlag::O_CLOEXEC;
+        let mut file = File::from(nix::fcntl::open(directory, flags, mode)?);
+        file.write_all(&content)?;
+        file.lock()?;
+        // Linking the descriptor itself (AT_EMPTY_PATH) would need CAP_DAC_READ_SEARCH.
+        let nameless = format!("/proc/self/fd/{}", file.as_raw_fd());
+        linkat(AT_FDCWD, nameless.as_str(), AT_FDCWD, path, AtFlags::AT_SYMLINK_FOLLOW)?;
+        Ok(file)
+    };
+    create().map_err(at("create", path))
+}
+
+/// The time since boot in nanoseconds.
+pub(super) fn monotonic_nanoseconds() -> Result<u64, StoreError> {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC)
+        .map_err(|e| at("read", Path::new("CLOCK_MONOTONIC"))(e.into()))?;
+    // Both parts are positive since boot; 2^64 nanoseconds are 584 years.
+    Ok((now.tv_sec() as u64).saturating_mul(1_000_000_000).saturating_add(now.tv_nsec() as u64))
+}

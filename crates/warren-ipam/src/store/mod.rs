@@ -1,0 +1,319 @@
+//! The directory that says who has which address. How it is laid out, who waits for whom and why a
+//! kill does no harm: see the [crate](crate)'s page.
+
+mod error;
+mod files;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use ipnetwork::IpNetwork;
+use jiff::Timestamp;
+use warren_types::node::NodeDescription;
+use warren_types::run_dir::RunDir;
+use warren_types::status::IpamBlock;
+
+pub use self::error::{AllocateError, StoreError};
+pub use crate::name::Name as Entry;
+
+use crate::mac::MacAddress;
+use crate::name::{marker, parse_marker};
+use crate::owner::Owner;
+use crate::pick;
+use crate::record::{FORMAT_VERSION, Pod, Record};
+
+/// The addresses of one node's pods.
+#[derive(Debug, Clone)]
+pub struct Store {
+    directory: PathBuf,
+}
+
+/// What an address is wanted for.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// Who gets it.
+    pub owner: Owner,
+    /// The CNI network's name.
+    pub network: String,
+    /// The path of the pod's network namespace.
+    pub netns: String,
+    /// The pod's names, where the runtime gave them.
+    pub pod: Option<Pod>,
+    /// The name that the veth pair's end on the host will have.
+    pub host_interface: String,
+    /// The hardware address that was asked for; otherwise it follows from the IP address.
+    pub mac: Option<MacAddress>,
+    /// The MTU of the pod's interface, in bytes.
+    pub mtu: u32,
+}
+
+/// What is in the store.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// The addresses in use, by address.
+    pub entries: Vec<Entry>,
+    /// Files whose names the store did not write. They may stand for addresses in use, so that
+    /// nothing is allocated while they are there.
+    pub unknown: Vec<PathBuf>,
+}
+
+/// The blocks that pods get addresses from, and what is in use.
+struct Survey {
+    blocks: Vec<IpNetwork>,
+    entries: Vec<Entry>,
+    used: BTreeSet<IpAddr>,
+}
+
+/// A record that nobody else works on until this is dropped.
+#[derive(Debug)]
+pub struct Held {
+    entry: Entry,
+    // Holds the lock.
+    _file: File,
+}
+
+impl Held {
+    /// Which record it is.
+    pub fn entry(&self) -> &Entry {
+        &self.entry
+    }
+}
+
+impl Store {
+    /// The store of the node whose run directory this is. Nothing is read or made yet.
+    pub fn new(run_dir: &RunDir) -> Self {
+        Self { directory: run_dir.ipam() }
+    }
+
+    /// Gives `claim` an address and writes the record, which stays held so that the pod can be
+    /// connected before anyone else touches it.
+    ///
+    /// # Errors
+    /// See [`AllocateError`]; nothing is allocated then.
+    pub fn allocate(
+        &self,
+        node: &NodeDescription,
+        claim: Claim,
+    ) -> Result<(Held, Record), AllocateError> {
+        files::create_directory(&self.freed())?;
+        files::create_directory(&self.addresses())?;
+        let _lock = files::lock(&self.lock_file())?;
+
+        let Survey { blocks, entries, used } = self.survey(node)?;
+        for entry in &entries {
+            if entry.owner == claim.owner {
+                return Err(AllocateError::AlreadyAllocated(entry.clone()));
+            }
+            if entry.host_interface == claim.host_interface {
+                return Err(AllocateError::HostInterfaceTaken(entry.clone()));
+            }
+        }
+        let markers = self.markers()?;
+        let freed: BTreeMap<IpAddr, u64> =
+            markers.iter().map(|&(at, address)| (address, at)).collect();
+        let Some(address) = pick::next(&blocks, &node.reserved, &used, &freed) else {
+            return Err(AllocateError::Exhausted(usage(&blocks, &node.reserved, &used)));
+        };
+
+        let record = Record {
+            format_version: FORMAT_VERSION,
+            address,
+            network: claim.network,
+            container_id: claim.owner.container_id().to_owned(),
+            ifname: claim.owner.ifname().to_owned(),
+            netns: claim.netns,
+            pod: claim.pod,
+            mac: claim.mac.unwrap_or_else(|| MacAddress::of_pod(address)),
+            mtu: claim.mtu,
+            created: Timestamp::now(),
+            host_interface: claim.host_interface.clone(),
+        };
+        let entry = Entry { address, owner: claim.owner, host_interface: claim.host_interface };
+        let file = files::create_locked(&self.addresses(), &self.path_of(&entry), &record)?;
+
+        // Last, so that a kill before leaves a marker too many and not one too few.
+        for (at, freed_address) in markers {
+            let outdated = freed_address == address
+                || used.contains(&freed_address)
+                || freed.get(&freed_address) != Some(&at);
+            if outdated {
+                files::remove(&self.freed().join(marker(at, freed_address)))?;
+            }
+        }
+        Ok((Held { entry, _file: file }, record))
+    }
+
+    /// Waits until nobody else works on the record, and holds it. `None` if it is gone by then.
+    ///
+    /// # Errors
+    /// Any I/O error.
+    pub fn hold(&self, entry: &Entry) -> Result<Option<Held>, StoreError> {
+        let file = files::lock_record(&self.path_of(entry))?;
+        Ok(file.map(|file| Held { entry: entry.clone(), _file: file }))
+    }
+
+    /// Holds the record if nobody else works on it now. `None` if somebody does, or if it is gone.
+    ///
+    /// # Errors
+    /// Any I/O error.
+    pub fn hold_if_idle(&self, entry: &Entry) -> Result<Option<Held>, StoreError> {
+        let file = files::try_lock_record(&self.path_of(entry))?;
+        Ok(file.map(|file| Held { entry: entry.clone(), _file: file }))
+    }
+
+    /// Frees the address of a held record. Whoever calls this has removed what the record names.
+    ///
+    /// # Errors
+    /// Any I/O error; the address stays in use then.
+    pub fn release(&self, held: Held) -> Result<IpAddr, StoreError> {
+        // Under the lock: an allocation between its two readings would otherwise take the address
+        // for one that was never used, and hand it out at once.
+        let _lock = files::lock(&self.lock_file())?;
+        let address = held.entry.address;
+        let freed = self.freed().join(marker(files::monotonic_nanoseconds()?, address));
+        files::rename(&self.path_of(&held.entry), &freed)?;
+        Ok(address)
+    }
+
+    /// All records of `owner`: one per address that it has.
+    ///
+    /// # Errors
+    /// Any I/O error.
+    pub fn find(&self, owner: &Owner) -> Result<Vec<Entry>, StoreError> {
+        let mut entries = self.list()?.entries;
+        entries.retain(|entry| entry.owner == *owner);
+        Ok(entries)
+    }
+
+    /// Everything in the store.
+    ///
+    /// # Errors
+    /// Any I/O error. A store that was never used is empty.
+    pub fn list(&self) -> Result<Listing, StoreError> {
+        let directory = self.addresses();
+        let mut listing = Listing::default();
+        for file_name in files::names(&directory)? {
+            match file_name.to_str().and_then(Entry::parse) {
+                Some(entry) => listing.entries.push(entry),
+                None => listing.unknown.push(directory.join(file_name)),
+            }
+        }
+        listing.entries.sort_unstable();
+        listing.unknown.sort_unstable();
+        Ok(listing)
+    }
+
+    /// What a record's content says.
+    ///
+    /// # Errors
+    /// Any I/O error; or that the content is damaged, or newer than this program.
+    pub fn read(&self, entry: &Entry) -> Result<Record, StoreError> {
+        let path = self.path_of(entry);
+        let content = files::read(&path)?;
+        Record::parse(&content).map_err(|source| StoreError::Content { path, source })
+    }
+
+    /// How many addresses of each block are in use, and how many there are for pods.
+    ///
+    /// # Errors
+    /// Any I/O error.
+    pub fn usage(
+        &self,
+        blocks: &[IpNetwork],
+        reserved: &[IpAddr],
+    ) -> Result<Vec<IpamBlock>, StoreError> {
+        let used = self.list()?.entries.iter().map(|entry| entry.address).collect();
+        Ok(usage(blocks, reserved, &used))
+    }
+
+    /// Whether the node could give a pod an address now; the error says why not.
+    ///
+    /// # Errors
+    /// What [`Store::allocate`] would answer, as far as it does not depend on the claim.
+    pub fn has_room(&self, node: &NodeDescription) -> Result<(), AllocateError> {
+        let Survey { blocks, used, .. } = self.survey(node)?;
+        match pick::next(&blocks, &node.reserved, &used, &BTreeMap::new()) {
+            Some(_) => Ok(()),
+            None => Err(AllocateError::Exhausted(usage(&blocks, &node.reserved, &used))),
+        }
+    }
+
+    /// What an allocation starts from.
+    fn survey(&self, node: &NodeDescription) -> Result<Survey, AllocateError> {
+        let blocks: Vec<_> = node.blocks.iter().copied().filter(IpNetwork::is_ipv4).collect();
+        if blocks.is_empty() {
+            return Err(AllocateError::NoBlock { node: node.name.clone() });
+        }
+        let Listing { entries, unknown } = self.list()?;
+        if let Some(path) = unknown.into_iter().next() {
+            return Err(StoreError::Unknown { path }.into());
+        }
+        let used = entries.iter().map(|entry| entry.address).collect();
+        Ok(Survey { blocks, entries, used })
+    }
+
+    /// Runs `remove` if no record names `host_interface`, and keeps records from being made
+    /// meanwhile. `None` if a record does: what bears the name is then its owner's.
+    ///
+    /// # Errors
+    /// Any I/O error; `remove` was not run then.
+    pub fn while_unclaimed<T>(
+        &self,
+        host_interface: &str,
+        remove: impl FnOnce() -> T,
+    ) -> Result<Option<T>, StoreError> {
+        // Without a directory there is no record, and nothing to lock; a DEL does not make one.
+        let _lock = match files::lock(&self.lock_file()) {
+            Err(error) if error.is_not_found() => None,
+            lock => Some(lock?),
+        };
+        let claimed =
+            self.list()?.entries.iter().any(|entry| entry.host_interface == host_interface);
+        Ok((!claimed).then(remove))
+    }
+
+    fn lock_file(&self) -> PathBuf {
+        self.directory.join("lock")
+    }
+
+    fn addresses(&self) -> PathBuf {
+        self.directory.join("addresses")
+    }
+
+    fn freed(&self) -> PathBuf {
+        self.directory.join("freed")
+    }
+
+    /// Where the record lies.
+    pub fn path_of(&self, entry: &Entry) -> PathBuf {
+        self.addresses().join(entry.to_file_name())
+    }
+
+    /// The directory of the store.
+    pub fn path(&self) -> &Path {
+        &self.directory
+    }
+
+    /// When which address became free, in order. What is no marker is left alone: it can only
+    /// concern the order of reuse.
+    fn markers(&self) -> Result<Vec<(u64, IpAddr)>, StoreError> {
+        let names = files::names(&self.freed())?;
+        let mut markers: Vec<_> =
+            names.iter().filter_map(|name| name.to_str().and_then(parse_marker)).collect();
+        markers.sort_unstable();
+        Ok(markers)
+    }
+}
+
+fn usage(blocks: &[IpNetwork], reserved: &[IpAddr], used: &BTreeSet<IpAddr>) -> Vec<IpamBlock> {
+    let usage = |block: &IpNetwork| IpamBlock {
+        cidr: *block,
+        allocated: used.iter().filter(|address| block.contains(**address)).count() as u64,
+        capacity: pick::capacity(block, reserved),
+    };
+    blocks.iter().map(usage).collect()
+}
