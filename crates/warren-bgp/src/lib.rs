@@ -2,5 +2,28 @@
 //!
 //! Everything here is a value or a state machine that is fed with events and the time and answers
 //! with actions. Sockets and timers are in `warren-speaker`.
+//!
+//! ```text
+//! octets <-> codec <-> message <-> session (one per peer) <-> rib (one) <- policy
+//! ```
+//!
+//! | RFC | what of it |
+//! | --- | --- |
+//! | 1997 | COMMUNITIES, the well-known ones among them |
+//! | 2918 | route refresh, asked for and answered |
+//! | 4271 | all of it; deviations are named where they are, in [`session`] and [`codec`] |
+//! | 4486, 9003 | the subcodes of Cease, and the text that a peer sends along |
+//! | 4724 | the End-of-RIB marker only |
+//! | 4760 | IPv4 unicast in MP_REACH_NLRI and MP_UNREACH_NLRI is read, not sent |
+//! | 5492, 9072 | capabilities |
+//! | 6286 | identifiers that are unique within an AS only |
+//! | 6608 | the subcodes of state machine errors |
+//! | 6793 | AS numbers of four octets, with AS4_PATH and AS4_AGGREGATOR |
+//! | 7606 | malformed attributes cost routes, not sessions |
+//! | 7607, 9774 | AS 0 and AS_SET are refused |
 
+pub mod codec;
 pub mod message;
+pub mod policy;
+pub mod rib;
+pub mod session;

@@ -6,21 +6,6 @@ use std::sync::Arc;
 
 use ipnetwork::IpNetwork;
 
-/// A BGP message (RFC 4271, 4.1; RFC 2918, 3).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Message {
-    /// RFC 4271, 4.2.
-    Open(Open),
-    /// RFC 4271, 4.3.
-    Update(Update),
-    /// RFC 4271, 4.5.
-    Notification(Notification),
-    /// RFC 4271, 4.4.
-    Keepalive,
-    /// RFC 2918, 3.
-    RouteRefresh(Family),
-}
-
 /// An address family that routes can be exchanged for (RFC 4760).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {
@@ -119,7 +104,8 @@ pub enum Origin {
 pub enum AsPathSegment {
     /// Numbers in the order travelled, the latest first.
     Sequence(Vec<u32>),
-    /// Numbers in no order.
+    /// Numbers in no order. Not to be sent any more: routes that come with one count as withdrawn
+    /// (RFC 9774).
     Set(Vec<u32>),
 }
 

@@ -1,0 +1,166 @@
+//! NOTIFICATION (RFC 4271, 4.5) and what its numbers mean.
+
+use std::fmt;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+use super::frame::HEADER_LEN;
+use super::{MAX_MESSAGE_LEN, MessageType, SessionReset};
+use crate::message::Notification;
+
+/// The error codes that this speaker sends.
+pub mod code {
+    /// RFC 4271, 6.2.
+    pub const OPEN: u8 = 2;
+    /// RFC 4271, 6.3.
+    pub const UPDATE: u8 = 3;
+    /// RFC 4271, 6.5.
+    pub const HOLD_TIMER: u8 = 4;
+    /// RFC 4271, 6.6 and RFC 6608.
+    pub const FSM: u8 = 5;
+    /// RFC 4271, 6.7 and RFC 4486.
+    pub const CEASE: u8 = 6;
+}
+
+/// The subcodes of Cease (RFC 4486, 3) that this speaker sends.
+pub mod cease {
+    /// The operator has stopped the session.
+    pub const ADMINISTRATIVE_SHUTDOWN: u8 = 2;
+    /// The peer is no longer configured.
+    pub const PEER_DECONFIGURED: u8 = 3;
+    /// The connection is not wanted.
+    pub const CONNECTION_REJECTED: u8 = 5;
+    /// The other one of two connections is kept.
+    pub const COLLISION_RESOLUTION: u8 = 7;
+    /// There is no room for what the peer or the session needs.
+    pub const OUT_OF_RESOURCES: u8 = 8;
+}
+
+/// What the codes are called (RFC 4271, 4.5; RFC 7313, 5; RFC 9687, 5).
+const CODES: [(u8, &str); 8] = [
+    (1, "Message Header Error"),
+    (2, "OPEN Message Error"),
+    (3, "UPDATE Message Error"),
+    (4, "Hold Timer Expired"),
+    (5, "Finite State Machine Error"),
+    (6, "Cease"),
+    (7, "ROUTE-REFRESH Message Error"),
+    (8, "Send Hold Timer Expired"),
+];
+
+/// What the subcodes are called.
+const SUBCODES: [(u8, u8, &str); 37] = [
+    // RFC 4271, 6.1
+    (1, 1, "Connection Not Synchronized"),
+    (1, 2, "Bad Message Length"),
+    (1, 3, "Bad Message Type"),
+    // RFC 4271, 6.2
+    (2, 1, "Unsupported Version Number"),
+    (2, 2, "Bad Peer AS"),
+    (2, 3, "Bad BGP Identifier"),
+    (2, 4, "Unsupported Optional Parameter"),
+    (2, 5, "Authentication Failure"),
+    (2, 6, "Unacceptable Hold Time"),
+    (2, 7, "Unsupported Capability"), // RFC 5492, 5
+    (2, 11, "Role Mismatch"),         // RFC 9234, 4.2
+    // RFC 4271, 6.3
+    (3, 1, "Malformed Attribute List"),
+    (3, 2, "Unrecognized Well-known Attribute"),
+    (3, 3, "Missing Well-known Attribute"),
+    (3, 4, "Attribute Flags Error"),
+    (3, 5, "Attribute Length Error"),
+    (3, 6, "Invalid ORIGIN Attribute"),
+    (3, 7, "AS Routing Loop"),
+    (3, 8, "Invalid NEXT_HOP Attribute"),
+    (3, 9, "Optional Attribute Error"),
+    (3, 10, "Invalid Network Field"),
+    (3, 11, "Malformed AS_PATH"),
+    // RFC 6608, 3
+    (5, 0, "Unspecified Error"),
+    (5, 1, "Receive Unexpected Message in OpenSent State"),
+    (5, 2, "Receive Unexpected Message in OpenConfirm State"),
+    (5, 3, "Receive Unexpected Message in Established State"),
+    // RFC 4486, 3
+    (6, 1, "Maximum Number of Prefixes Reached"),
+    (6, 2, "Administrative Shutdown"),
+    (6, 3, "Peer De-configured"),
+    (6, 4, "Administrative Reset"),
+    (6, 5, "Connection Rejected"),
+    (6, 6, "Other Configuration Change"),
+    (6, 7, "Connection Collision Resolution"),
+    (6, 8, "Out of Resources"),
+    (6, 9, "Hard Reset"), // RFC 8538, 3
+    (6, 10, "BFD Down"),  // RFC 9384, 3
+    // RFC 7313, 5
+    (7, 1, "Invalid Message Length"),
+];
+
+impl Notification {
+    /// One without data.
+    pub fn new(code: u8, subcode: u8) -> Self {
+        Self { code, subcode, data: vec![] }
+    }
+
+    /// The text that an operator has sent along (RFC 9003); `None` if there is none, or if it
+    /// cannot be read. Control characters are left out, for it ends up in logs.
+    pub fn communication(&self) -> Option<String> {
+        if self.code != code::CEASE || !matches!(self.subcode, 2 | 4) {
+            return None;
+        }
+        let (length, text) = self.data.split_first()?;
+        let text = text.get(..usize::from(*length))?;
+        let text: String =
+            std::str::from_utf8(text).ok()?.chars().filter(|c| !c.is_control()).collect();
+        (!text.is_empty()).then_some(text)
+    }
+}
+
+/// As `Cease/Administrative Shutdown: back at noon`.
+impl fmt::Display for Notification {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match CODES.iter().find(|(code, _)| *code == self.code) {
+            Some((_, name)) => f.write_str(name)?,
+            None => write!(f, "error code {}", self.code)?,
+        }
+        let named = SUBCODES
+            .iter()
+            .find(|(code, subcode, _)| (*code, *subcode) == (self.code, self.subcode));
+        match named {
+            Some((_, _, name)) => write!(f, "/{name}")?,
+            None if self.subcode != 0 => write!(f, "/subcode {}", self.subcode)?,
+            None => {}
+        }
+        match self.communication() {
+            Some(text) => write!(f, ": {text}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Reads a NOTIFICATION.
+///
+/// # Errors
+/// Fewer octets than it has; the framer has seen to that already.
+pub fn decode(mut body: Bytes) -> Result<Notification, SessionReset> {
+    if body.len() < 2 {
+        return Err(SessionReset::new(1, 2, vec![], "a NOTIFICATION without code and subcode"));
+    }
+    let (code, subcode) = (body.get_u8(), body.get_u8());
+    Ok(Notification { code, subcode, data: body.to_vec() })
+}
+
+/// Writes a NOTIFICATION; data beyond the longest message is cut off.
+pub fn encode(notification: &Notification) -> Bytes {
+    let room = MAX_MESSAGE_LEN - HEADER_LEN - 2;
+    let data = notification.data.get(..room).unwrap_or(&notification.data);
+    let length = HEADER_LEN + 2 + data.len();
+    let mut octets = BytesMut::with_capacity(length);
+    octets.put_bytes(0xff, 16);
+    // Cannot be cut off: it is at most 4096.
+    octets.put_u16(length as u16);
+    octets.put_u8(MessageType::Notification as u8);
+    octets.put_u8(notification.code);
+    octets.put_u8(notification.subcode);
+    octets.put_slice(data);
+    octets.freeze()
+}

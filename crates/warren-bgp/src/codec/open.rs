@@ -1,0 +1,103 @@
+//! OPEN (RFC 4271, 4.2; RFC 5492).
+
+use bytes::{Buf, Bytes, BytesMut};
+use rustbgpd_wire as wire;
+
+use super::SessionReset;
+use crate::message::{Capability, Family, Open};
+
+/// Stands in the two-octet field for an AS number that needs four (RFC 6793, 9).
+pub const AS_TRANS: u16 = 23456;
+
+/// Reads an OPEN. Whether it suits this speaker is another question.
+///
+/// # Errors
+/// Another version of BGP, or optional parameters that cannot be read (RFC 4271, 6.2).
+pub fn decode(mut body: Bytes) -> Result<Open, SessionReset> {
+    let length = body.len();
+    let open = wire::OpenMessage::decode(&mut body, length)?;
+    Ok(Open {
+        as_number: open.four_byte_as(),
+        hold_time: open.hold_time,
+        router_id: open.bgp_identifier,
+        capabilities: open.capabilities.iter().map(from_wire).collect(),
+    })
+}
+
+/// Writes an OPEN.
+///
+/// # Errors
+/// Says which capability is longer than its length field can tell.
+pub fn encode(open: &Open) -> Result<Bytes, String> {
+    let message = wire::Message::Open(wire::OpenMessage {
+        version: 4,
+        my_as: u16::try_from(open.as_number).unwrap_or(AS_TRANS),
+        hold_time: open.hold_time,
+        bgp_identifier: open.router_id,
+        capabilities: open.capabilities.iter().map(to_wire).collect(),
+    });
+    wire::encode_message(&message).map(BytesMut::freeze).map_err(|error| error.to_string())
+}
+
+/// The value of a Capabilities parameter that lists these: what a NOTIFICATION says is missing
+/// (RFC 5492, 5).
+pub fn encode_capabilities(capabilities: &[Capability]) -> Vec<u8> {
+    let mut octets = BytesMut::new();
+    for capability in capabilities {
+        // One that cannot be written is left out: the list is only a hint.
+        let _ = to_wire(capability).encode(&mut octets);
+    }
+    octets.to_vec()
+}
+
+fn from_wire(capability: &wire::Capability) -> Capability {
+    match capability {
+        wire::Capability::MultiProtocol { afi, safi } => match family(*afi, *safi) {
+            Some(family) => Capability::Multiprotocol(family),
+            None => other(capability),
+        },
+        wire::Capability::RouteRefresh => Capability::RouteRefresh,
+        wire::Capability::FourOctetAs { asn } => Capability::FourOctetAs(*asn),
+        _ => other(capability),
+    }
+}
+
+/// A capability that this speaker does not use, its value as it stands on the wire.
+fn other(capability: &wire::Capability) -> Capability {
+    let mut octets = BytesMut::new();
+    // What was decoded has fitted into its length field, so it does again.
+    let _ = capability.encode(&mut octets);
+    octets.advance(octets.len().min(2));
+    Capability::Other { code: capability.code(), value: octets.to_vec() }
+}
+
+fn to_wire(capability: &Capability) -> wire::Capability {
+    match capability {
+        Capability::Multiprotocol(family) => {
+            let (afi, safi) = afi_safi(*family);
+            wire::Capability::MultiProtocol { afi, safi }
+        }
+        Capability::RouteRefresh => wire::Capability::RouteRefresh,
+        Capability::FourOctetAs(asn) => wire::Capability::FourOctetAs { asn: *asn },
+        Capability::Other { code, value } => {
+            wire::Capability::Unknown { code: *code, data: Bytes::copy_from_slice(value) }
+        }
+    }
+}
+
+/// The family with these numbers, if this speaker knows it.
+pub(super) fn family(afi: wire::Afi, safi: wire::Safi) -> Option<Family> {
+    match (afi, safi) {
+        (wire::Afi::Ipv4, wire::Safi::Unicast) => Some(Family::Ipv4Unicast),
+        (wire::Afi::Ipv6, wire::Safi::Unicast) => Some(Family::Ipv6Unicast),
+        _ => None,
+    }
+}
+
+/// The numbers of a family.
+pub(super) fn afi_safi(family: Family) -> (wire::Afi, wire::Safi) {
+    match family {
+        Family::Ipv4Unicast => (wire::Afi::Ipv4, wire::Safi::Unicast),
+        Family::Ipv6Unicast => (wire::Afi::Ipv6, wire::Safi::Unicast),
+    }
+}

@@ -1,0 +1,122 @@
+use super::super::open::{decode, encode, encode_capabilities};
+use super::{body, message, told};
+use crate::message::{Capability, Family, Open};
+
+/// Version, AS 64512, hold time 90, 10.0.0.1, then the parameters with their length.
+fn open(parameters: &[u8]) -> Vec<u8> {
+    let mut octets = vec![4, 0xfc, 0x00, 0, 90, 10, 0, 0, 1, parameters.len() as u8];
+    octets.extend(parameters);
+    message(1, &octets)
+}
+
+#[test]
+fn an_open_with_the_capabilities_that_are_used() {
+    let it = Open {
+        as_number: 64512,
+        hold_time: 90,
+        router_id: [10, 0, 0, 1].into(),
+        capabilities: vec![
+            Capability::Multiprotocol(Family::Ipv4Unicast),
+            Capability::RouteRefresh,
+            Capability::FourOctetAs(64512),
+        ],
+    };
+    let golden = open(&[2, 14, 1, 4, 0, 1, 0, 1, 2, 0, 65, 4, 0x00, 0x00, 0xfc, 0x00]);
+    assert_eq!(encode(&it).unwrap(), golden);
+    assert_eq!(decode(body(&golden)).unwrap(), it);
+}
+
+#[test]
+fn an_as_number_of_four_octets_travels_in_the_capability() {
+    let it = Open {
+        as_number: 4_200_000_001,
+        hold_time: 0,
+        router_id: [10, 0, 0, 1].into(),
+        capabilities: vec![Capability::FourOctetAs(4_200_000_001)],
+    };
+    let octets = encode(&it).unwrap();
+    assert_eq!(octets[20..22], 23456_u16.to_be_bytes());
+    assert_eq!(decode(body(&octets)).unwrap(), it);
+}
+
+#[test]
+fn an_open_without_parameters_is_fine() {
+    let it = decode(body(&open(&[]))).unwrap();
+    assert_eq!((it.as_number, it.hold_time, it.capabilities), (64512, 90, vec![]));
+}
+
+#[test]
+fn capabilities_in_parameters_of_their_own_are_found() {
+    let it = decode(body(&open(&[2, 2, 2, 0, 2, 6, 65, 4, 0, 0, 0xfc, 0]))).unwrap();
+    let expected = [Capability::RouteRefresh, Capability::FourOctetAs(64512)];
+    assert_eq!(it.capabilities, expected);
+}
+
+#[test]
+fn parameters_in_the_form_for_many_of_them_are_read() {
+    // RFC 9072: 255, 255, a length of two octets, and so has the parameter.
+    let mut octets = vec![4, 0xfc, 0x00, 0, 90, 10, 0, 0, 1, 255, 255, 0, 5, 2, 0, 2, 2, 0];
+    octets = message(1, &octets);
+    assert_eq!(decode(body(&octets)).unwrap().capabilities, [Capability::RouteRefresh]);
+}
+
+#[test]
+fn a_capability_that_is_not_used_keeps_its_value() {
+    let cases: [(&[u8], Capability); 4] = [
+        // Graceful restart, which the package knows.
+        (
+            &[64, 6, 0, 120, 0, 1, 1, 0x80],
+            Capability::Other { code: 64, value: vec![0, 120, 0, 1, 1, 0x80] },
+        ),
+        // A family that this speaker does not know, and one that nobody knows.
+        (&[1, 4, 0, 25, 0, 70], Capability::Other { code: 1, value: vec![0, 25, 0, 70] }),
+        (&[1, 4, 0x33, 0x33, 0, 9], Capability::Other { code: 1, value: vec![0x33, 0x33, 0, 9] }),
+        // A length that it cannot have.
+        (&[65, 2, 1, 2], Capability::Other { code: 65, value: vec![1, 2] }),
+    ];
+    for (octets, capability) in cases {
+        let mut parameters = vec![2, octets.len() as u8];
+        parameters.extend(octets);
+        assert_eq!(decode(body(&open(&parameters))).unwrap().capabilities, [capability]);
+    }
+}
+
+#[test]
+fn another_version_is_told_which_one_is_spoken() {
+    for version in [0, 3, 5, 255] {
+        let mut octets = open(&[]);
+        octets[19] = version;
+        assert_eq!(told(decode(body(&octets))), (2, 1, vec![0, 4]));
+    }
+}
+
+#[test]
+fn a_parameter_that_is_no_capability_is_unsupported() {
+    assert_eq!(told(decode(body(&open(&[1, 1, 0])))), (2, 4, vec![]));
+}
+
+#[test]
+fn parameters_that_cannot_be_read_are_an_unspecific_error() {
+    let cases: [&[u8]; 4] = [
+        // Cut within the parameter's header, its value, a capability's header, its value.
+        &[2],
+        &[2, 4, 2, 0],
+        &[2, 1, 65],
+        &[2, 4, 65, 4, 0, 0],
+    ];
+    for parameters in cases {
+        assert_eq!(told(decode(body(&open(parameters)))), (2, 0, vec![]), "{parameters:?}");
+    }
+    // More octets than the length says, and fewer.
+    for length in [0, 9] {
+        let mut octets = open(&[2, 2, 2, 0]);
+        octets[28] = length;
+        assert_eq!(told(decode(body(&octets))), (2, 0, vec![]), "length {length}");
+    }
+}
+
+#[test]
+fn the_capability_that_is_missing_is_spelled_out() {
+    let missing = [Capability::Multiprotocol(Family::Ipv4Unicast)];
+    assert_eq!(encode_capabilities(&missing), [1, 4, 0, 1, 0, 1]);
+}

@@ -1,0 +1,162 @@
+//! From octets to routes.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
+use rustbgpd_wire as wire;
+use wire::attribute::PathAttribute;
+use wire::validate::ErrorDisposition;
+
+use super::{UpdateContext, attributes, validate};
+use crate::codec::open::family;
+use crate::codec::{Consequence, Malformed, SessionReset};
+use crate::message::{Attributes, Update};
+
+/// What an UPDATE says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Decoded {
+    /// The routes: none if nothing is left of the message, two if it announces under two next
+    /// hops.
+    pub updates: Vec<Update>,
+    /// The attributes that were malformed; what they cost is already applied to `updates`.
+    pub malformed: Vec<Malformed>,
+}
+
+/// Announced prefixes that share a next hop.
+pub(super) struct Reach {
+    pub(super) next_hop: Option<IpAddr>,
+    pub(super) prefixes: Vec<IpNetwork>,
+}
+
+/// Reads an UPDATE.
+///
+/// # Errors
+/// Only where the prefixes cannot be told for certain, so that not even withdrawing them would
+/// help (RFC 7606, 3 (j) and 5).
+pub fn decode(mut body: Bytes, context: &UpdateContext) -> Result<Decoded, SessionReset> {
+    let length = body.len();
+    let mut raw = wire::UpdateMessage::decode(&mut body, length)?;
+    if raw.withdrawn_routes.is_empty() && raw.path_attributes.is_empty() && raw.nlri.is_empty() {
+        // The End-of-RIB marker (RFC 4724, 2).
+        return Ok(Decoded { updates: vec![Update::default()], malformed: vec![] });
+    }
+    if let Some(rest) = attributes::without_foreign_families(&raw.path_attributes, context) {
+        raw.path_attributes = rest;
+    }
+    let parsed = raw.parse_revised(context.four_octet_as, context.internal, false, &[])?;
+    let wire::update::ParsedUpdate { withdrawn, attributes: attrs, announced, .. } = parsed.update;
+
+    let mut withdrawn: Vec<IpNetwork> = withdrawn.iter().filter_map(|e| ipv4(&e.prefix)).collect();
+    withdrawn.extend(mp_unreach(&attrs));
+    let reaches: Vec<Reach> = [
+        Reach {
+            next_hop: attrs.iter().find_map(next_hop),
+            prefixes: announced.iter().filter_map(|e| ipv4(&e.prefix)).collect(),
+        },
+        mp_reach(&attrs),
+    ]
+    .into_iter()
+    .filter(|reach| !reach.prefixes.is_empty())
+    .collect();
+
+    let mut malformed = Vec::new();
+    for fault in parsed.malformed {
+        let consequence = match fault.disposition {
+            ErrorDisposition::AttributeDiscard => Consequence::AttributeDiscard,
+            ErrorDisposition::TreatAsWithdraw => Consequence::TreatAsWithdraw,
+            ErrorDisposition::SessionReset => return Err(fault.error.into()),
+        };
+        malformed.push(Malformed { consequence, error: fault.error.into() });
+    }
+    malformed.extend(validate::validate(&attrs, &reaches, context));
+
+    let strongest = malformed.iter().max_by_key(|fault| fault.consequence);
+    if let Some(fault) = strongest.filter(|f| f.consequence == Consequence::TreatAsWithdraw) {
+        // RFC 7606, 5.2: attributes, an error among them and no reachable prefix. Perhaps the
+        // prefixes are what was lost, so nothing less than a reset will do.
+        if reaches.is_empty() {
+            return Err(fault.error.clone());
+        }
+        withdrawn.extend(reaches.into_iter().flat_map(|reach| reach.prefixes));
+        let update = Update { withdrawn, ..Update::default() };
+        return Ok(Decoded { updates: vec![update], malformed });
+    }
+    Ok(Decoded { updates: assemble(withdrawn, reaches, &attrs, context), malformed })
+}
+
+/// One `Update` for each next hop, the withdrawn prefixes in the first.
+fn assemble(
+    withdrawn: Vec<IpNetwork>,
+    reaches: Vec<Reach>,
+    attrs: &[PathAttribute],
+    context: &UpdateContext,
+) -> Vec<Update> {
+    let mut updates: Vec<Update> = Vec::with_capacity(1);
+    for reach in reaches {
+        // Validation has found the mandatory ones there.
+        let attributes: Option<Attributes> =
+            reach.next_hop.and_then(|next_hop| attributes::from_wire(attrs, next_hop, context));
+        if let Some(attributes) = attributes {
+            updates.push(Update {
+                withdrawn: vec![],
+                announced: reach.prefixes,
+                attributes: Some(Arc::new(attributes)),
+            });
+        }
+    }
+    match updates.first_mut() {
+        Some(first) => first.withdrawn = withdrawn,
+        None if !withdrawn.is_empty() => updates.push(Update { withdrawn, ..Update::default() }),
+        // Attributes of no prefix say nothing, and are no End-of-RIB either.
+        None => {}
+    }
+    updates
+}
+
+fn next_hop(attribute: &PathAttribute) -> Option<IpAddr> {
+    match attribute {
+        PathAttribute::NextHop(address) => Some(IpAddr::V4(*address)),
+        _ => None,
+    }
+}
+
+/// The prefixes of MP_REACH_NLRI (RFC 4760, 3); only families agreed on are left there.
+fn mp_reach(attrs: &[PathAttribute]) -> Reach {
+    let reach = attrs.iter().find_map(|attribute| match attribute {
+        PathAttribute::MpReachNlri(mp) => family(mp.afi, mp.safi).map(|_| mp),
+        _ => None,
+    });
+    Reach {
+        next_hop: reach.map(|mp| mp.next_hop),
+        prefixes: reach
+            .map(|mp| mp.announced.iter().filter_map(|entry| prefix(&entry.prefix)).collect())
+            .unwrap_or_default(),
+    }
+}
+
+/// The prefixes of MP_UNREACH_NLRI (RFC 4760, 4).
+fn mp_unreach(attrs: &[PathAttribute]) -> Vec<IpNetwork> {
+    let unreach = attrs.iter().find_map(|attribute| match attribute {
+        PathAttribute::MpUnreachNlri(mp) => family(mp.afi, mp.safi).map(|_| mp),
+        _ => None,
+    });
+    unreach
+        .map(|mp| mp.withdrawn.iter().filter_map(|entry| prefix(&entry.prefix)).collect())
+        .unwrap_or_default()
+}
+
+/// Bits beyond the length are already cleared: they mean nothing (RFC 4271, 4.3).
+fn ipv4(prefix: &wire::nlri::Ipv4Prefix) -> Option<IpNetwork> {
+    Ipv4Network::new(prefix.addr, prefix.len).ok().map(IpNetwork::V4)
+}
+
+fn prefix(prefix: &wire::nlri::Prefix) -> Option<IpNetwork> {
+    match prefix {
+        wire::nlri::Prefix::V4(prefix) => ipv4(prefix),
+        wire::nlri::Prefix::V6(prefix) => {
+            Ipv6Network::new(prefix.addr, prefix.len).ok().map(IpNetwork::V6)
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The decision process (RFC 4271, 9.1).
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Session;
+use crate::message::{AsPathSegment, Attributes};
+use crate::policy::Refusal;
+
+/// The degree of preference of a route that does not carry one, as LOCAL_PREF to internal peers
+/// (the default of every known implementation).
+pub(super) const DEFAULT_LOCAL_PREF: u32 = 100;
+
+/// A route as a peer announced it: one entry of its Adj-RIB-In.
+#[derive(Debug, Clone)]
+pub(super) struct Path {
+    pub(super) from: Arc<Session>,
+    pub(super) attributes: Arc<Attributes>,
+    /// Why the route may not be used, if it may not.
+    pub(super) refusal: Option<Refusal>,
+}
+
+impl Path {
+    /// Whether both are the same route, attributes and all.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.from, &other.from) && Arc::ptr_eq(&self.attributes, &other.attributes)
+    }
+}
+
+/// The best of the paths of one destination that may be used.
+///
+/// The steps remove routes from consideration rather than compare two: MULTI_EXIT_DISC counts only
+/// among routes of one neighbouring AS, so that "better than" is not transitive and the outcome of
+/// comparing by twos would depend on the order of arrival.
+pub(super) fn best(paths: &[Path]) -> Option<&Path> {
+    let mut usable = paths.iter().filter(|path| path.refusal.is_none());
+    let first = usable.next()?;
+    let mut routes: Vec<&Path> = usable.collect();
+    if routes.is_empty() {
+        return Some(first);
+    }
+    routes.push(first);
+
+    // 9.1.1 and 9.1.2: the highest degree of preference. Every NEXT_HOP counts as resolvable, and
+    // a path through the own AS was refused on arrival.
+    keep_least(&mut routes, |path| Reverse(degree_of_preference(path)));
+    // 9.1.2.2 a)
+    keep_least(&mut routes, |path| as_path_length(&path.attributes));
+    // b)
+    keep_least(&mut routes, |path| path.attributes.origin);
+    // c)
+    keep_least_med(&mut routes);
+    // d) external before internal
+    keep_least(&mut routes, |path| path.from.is_internal());
+    // e) the interior cost: the nodes of a cluster are all equally far.
+    // f)
+    keep_least(&mut routes, |path| path.from.peer_router_id);
+    // g)
+    keep_least(&mut routes, |path| path.from.peer);
+    routes.first().copied()
+}
+
+/// Removes all routes but those with the least `key`.
+fn keep_least<K: Ord>(routes: &mut Vec<&Path>, key: impl Fn(&Path) -> K) {
+    if let Some(least) = routes.iter().map(|path| key(path)).min() {
+        routes.retain(|path| key(path) == least);
+    }
+}
+
+/// 9.1.2.2 c): removes each route for which there is one of the same neighbouring AS with a lower
+/// MULTI_EXIT_DISC; a missing one is the lowest, 0.
+fn keep_least_med(routes: &mut Vec<&Path>) {
+    let med = |path: &Path| path.attributes.med.unwrap_or(0);
+    let mut least: HashMap<u32, u32> = HashMap::new();
+    for path in routes.iter() {
+        least
+            .entry(neighbor_as(path))
+            .and_modify(|known| *known = med(path).min(*known))
+            .or_insert_with(|| med(path));
+    }
+    routes.retain(|path| least.get(&neighbor_as(path)) == Some(&med(path)));
+}
+
+/// 9.1.1: LOCAL_PREF of an internal peer; what an external one may have sent does not count
+/// (5.1.5).
+fn degree_of_preference(path: &Path) -> u32 {
+    match path.attributes.local_pref {
+        Some(preference) if path.from.is_internal() => preference,
+        _ => DEFAULT_LOCAL_PREF,
+    }
+}
+
+/// 9.1.2.2 a): an AS_SET counts as 1.
+fn as_path_length(attributes: &Attributes) -> usize {
+    attributes
+        .as_path
+        .iter()
+        .map(|segment| match segment {
+            AsPathSegment::Sequence(numbers) => numbers.len(),
+            AsPathSegment::Set(_) => 1,
+        })
+        .sum()
+}
+
+/// `neighborAS` of 9.1.2.2 c): the AS that the route was received from by whoever took it into
+/// this one, or this one if it began here.
+fn neighbor_as(path: &Path) -> u32 {
+    if !path.from.is_internal() {
+        return path.from.peer_as;
+    }
+    match path.attributes.as_path.first() {
+        Some(AsPathSegment::Sequence(numbers)) => {
+            numbers.first().copied().unwrap_or(path.from.local_as)
+        }
+        _ => path.from.local_as,
+    }
+}
+
+#[cfg(test)]
+mod tests;

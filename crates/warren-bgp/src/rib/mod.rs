@@ -1,0 +1,426 @@
+//! Routes: what peers announced, which of it is best, what peers are to be told (RFC 4271, 3.2).
+//!
+//! | RFC 4271 | here |
+//! | --- | --- |
+//! | Adj-RIB-In, before policy | the paths of each [`Rib`] entry, by peer |
+//! | Loc-RIB | the best path of each entry |
+//! | Adj-RIB-Out | what each peer has been told, and where that is out of date |
+//!
+//! The cost of a change is that of the destinations it touches: an internal peer's route concerns
+//! no other internal peer (9.2), and a mesh has no others, so that its peers are not even looked
+//! at. What goes out is fetched when there is room for it: [`Rib::take_updates`] for a peer and
+//! [`Rib::take_changes`] for the node's own routing table.
+
+mod adj_out;
+mod decision;
+mod export;
+mod interner;
+mod session;
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::mem;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnetwork::IpNetwork;
+
+use crate::message::{Attributes, Family, Update};
+use crate::policy::{Import, ImportPolicy, Refusal, network};
+use adj_out::AdjRibOut;
+use decision::Path;
+use interner::Interner;
+
+pub use session::Session;
+
+/// The routes of one speaker.
+#[derive(Debug, Default)]
+pub struct Rib {
+    policy: ImportPolicy,
+    import: Import,
+    originated: BTreeSet<IpNetwork>,
+    routes: HashMap<IpNetwork, Route>,
+    /// The destinations whose best path internal peers hear of: own and external ones.
+    for_internal: BTreeSet<IpNetwork>,
+    peers: BTreeMap<IpAddr, PeerRoutes>,
+    refused: BTreeMap<IpAddr, BTreeMap<Refusal, u64>>,
+    internal: BTreeSet<IpAddr>,
+    external: BTreeSet<IpAddr>,
+    /// The peers that are to be told something.
+    out_of_date: BTreeSet<IpAddr>,
+    /// Each destination whose best path may have changed, with the one that was reported last.
+    changes: BTreeMap<IpNetwork, Option<BestPath>>,
+    first_refusals: Vec<FirstRefusal>,
+    attributes: Interner,
+}
+
+/// What is kept of an Established session.
+#[derive(Debug)]
+struct PeerRoutes {
+    session: Arc<Session>,
+    /// The destinations that the peer announces.
+    received: HashSet<IpNetwork>,
+    out: AdjRibOut,
+}
+
+/// What is known of one destination.
+#[derive(Debug, Default)]
+struct Route {
+    paths: Vec<Path>,
+    best: Best,
+}
+
+/// The Loc-RIB's entry.
+#[derive(Debug, Clone, Default)]
+enum Best {
+    /// No path that may be used.
+    #[default]
+    None,
+    /// This node's own.
+    Own,
+    /// A peer's.
+    Learned(Path),
+}
+
+impl Best {
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::None, Self::None) | (Self::Own, Self::Own) => true,
+            (Self::Learned(one), Self::Learned(other)) => one.is(other),
+            _ => false,
+        }
+    }
+
+    /// Whether internal peers are told of it (RFC 4271, 9.2).
+    fn is_for_internal(&self) -> bool {
+        match self {
+            Self::None => false,
+            Self::Own => true,
+            Self::Learned(path) => !path.from.is_internal(),
+        }
+    }
+
+    fn reported(&self) -> Option<BestPath> {
+        match self {
+            Self::Learned(path) => {
+                Some(BestPath { next_hop: path.attributes.next_hop, learned_from: path.from.peer })
+            }
+            Self::None | Self::Own => None,
+        }
+    }
+}
+
+/// The path that this node is to use to a destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BestPath {
+    /// Where to send: NEXT_HOP.
+    pub next_hop: IpAddr,
+    /// The peer that announced it.
+    pub learned_from: IpAddr,
+}
+
+/// A destination whose best path is another one now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PathChange {
+    /// The destination; never one that this node originates.
+    pub prefix: IpNetwork,
+    /// The best path; `None` if there is none any more.
+    pub best: Option<BestPath>,
+}
+
+/// A route that was refused, the first one of its peer for this reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FirstRefusal {
+    /// Who announced it.
+    pub peer: IpAddr,
+    /// The destination.
+    pub prefix: IpNetwork,
+    /// Why it was refused.
+    pub refusal: Refusal,
+}
+
+/// How many routes there are of a peer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Prefixes that it announces now, refused ones included.
+    pub received: usize,
+    /// Prefixes that it was told of and that still hold.
+    pub advertised: usize,
+    /// How often a prefix that it announced was refused, in all its sessions.
+    pub refused: BTreeMap<Refusal, u64>,
+}
+
+impl Rib {
+    /// A session is Established: its peer is to be told of all routes that concern it.
+    pub fn peer_up(&mut self, session: Session) {
+        let peer = session.peer;
+        self.peer_down(peer);
+        let (group, prefixes): (_, Vec<IpNetwork>) = if session.is_internal() {
+            (&mut self.internal, self.for_internal.iter().copied().collect())
+        } else {
+            (&mut self.external, self.routes.keys().copied().collect())
+        };
+        group.insert(peer);
+        let out =
+            AdjRibOut::new(prefixes.into_iter(), session.families.contains(&Family::Ipv4Unicast));
+        let routes = PeerRoutes { session: Arc::new(session), received: HashSet::new(), out };
+        self.peers.insert(peer, routes);
+        self.out_of_date.insert(peer);
+    }
+
+    /// A session has ended: its peer's routes go.
+    pub fn peer_down(&mut self, peer: IpAddr) {
+        let Some(gone) = self.peers.remove(&peer) else { return };
+        self.internal.remove(&peer);
+        self.external.remove(&peer);
+        self.out_of_date.remove(&peer);
+        for prefix in gone.received {
+            self.remove_path(prefix, &gone.session);
+        }
+    }
+
+    /// The peer is none any more: what was counted of it is forgotten too.
+    pub fn forget_peer(&mut self, peer: IpAddr) {
+        self.peer_down(peer);
+        self.refused.remove(&peer);
+    }
+
+    /// Takes what a peer announced and withdrew. Without a session with it nothing happens.
+    pub fn update(&mut self, peer: IpAddr, update: Update) {
+        for prefix in update.withdrawn {
+            let prefix = network(prefix.ip(), prefix.prefix());
+            let Some(routes) = self.peers.get_mut(&peer) else { return };
+            if routes.received.remove(&prefix) {
+                let session = Arc::clone(&routes.session);
+                self.remove_path(prefix, &session);
+            }
+        }
+        let Some(attributes) = update.attributes else { return };
+        let attributes = self.attributes.intern(attributes);
+        for prefix in update.announced {
+            let prefix = network(prefix.ip(), prefix.prefix());
+            let Some(routes) = self.peers.get_mut(&peer) else { return };
+            routes.received.insert(prefix);
+            let from = Arc::clone(&routes.session);
+            self.put_path(prefix, from, Arc::clone(&attributes));
+        }
+    }
+
+    /// The peer wants all routes of the family again (RFC 2918, 4).
+    pub fn refresh(&mut self, peer: IpAddr, family: Family) {
+        if let Some(routes) = self.peers.get_mut(&peer) {
+            routes.out.refresh(family);
+            if !routes.out.is_up_to_date() {
+                self.out_of_date.insert(peer);
+            }
+        }
+    }
+
+    /// The destinations that this node announces as its own, in place of those before.
+    pub fn originate(&mut self, prefixes: impl IntoIterator<Item = IpNetwork>) {
+        let wanted: BTreeSet<IpNetwork> =
+            prefixes.into_iter().map(|prefix| network(prefix.ip(), prefix.prefix())).collect();
+        let before = mem::replace(&mut self.originated, wanted);
+        let changed: Vec<IpNetwork> =
+            before.symmetric_difference(&self.originated).copied().collect();
+        for prefix in changed {
+            self.select(prefix);
+        }
+    }
+
+    /// What to believe from now on; routes that were announced before are judged again.
+    pub fn set_import_policy(&mut self, policy: ImportPolicy) {
+        if policy == self.policy {
+            return;
+        }
+        self.import = Import::from(&policy);
+        self.policy = policy;
+        let mut refused = Vec::new();
+        let mut changed = Vec::new();
+        for (prefix, route) in &mut self.routes {
+            let mut differs = false;
+            for path in &mut route.paths {
+                let peer = path.from.peer;
+                let refusal =
+                    self.import.check(&path.from.arrival(), prefix, &path.attributes).err();
+                if refusal != path.refusal {
+                    path.refusal = refusal;
+                    differs = true;
+                    refused.extend(refusal.map(|refusal| FirstRefusal {
+                        peer,
+                        prefix: *prefix,
+                        refusal,
+                    }));
+                }
+            }
+            if differs {
+                changed.push(*prefix);
+            }
+        }
+        for refused in refused {
+            self.count_refusal(refused);
+        }
+        for prefix in changed {
+            self.select(prefix);
+        }
+    }
+
+    /// The peers that [`take_updates`](Self::take_updates) has something for, those after `after`
+    /// first.
+    pub fn out_of_date(&self, after: Option<IpAddr>) -> impl Iterator<Item = IpAddr> {
+        use std::ops::Bound::{Excluded, Included, Unbounded};
+        let (first, second) = match after {
+            Some(after) => ((Excluded(after), Unbounded), Some((Unbounded, Included(after)))),
+            None => ((Unbounded, Unbounded), None),
+        };
+        let wrapped = second.into_iter().flat_map(|range| self.out_of_date.range(range));
+        self.out_of_date.range(first).chain(wrapped).copied()
+    }
+
+    /// The news of at most `limit` destinations for a peer: withdrawals first, then an update for
+    /// each set of equal attributes; after the last one of a new session, End-of-RIB.
+    pub fn take_updates(&mut self, peer: IpAddr, limit: usize) -> Vec<Update> {
+        let Some(PeerRoutes { session, out, .. }) = self.peers.get_mut(&peer) else {
+            return Vec::new();
+        };
+        let (known, interner) = (&self.routes, &mut self.attributes);
+        // Of many routes with the same attributes only the first costs more than a look-up.
+        type Source = (*const Session, *const Attributes);
+        let mut exported: HashMap<Source, Option<Arc<Attributes>>> = HashMap::new();
+        let mut own: Option<Arc<Attributes>> = None;
+        let updates = out.take(limit, |prefix| {
+            if !export::reaches(session, prefix) {
+                return None;
+            }
+            match &known.get(prefix)?.best {
+                Best::None => None,
+                Best::Own => Some(Arc::clone(
+                    own.get_or_insert_with(|| interner.intern(Arc::new(export::own(session)))),
+                )),
+                Best::Learned(path) => exported
+                    .entry((Arc::as_ptr(&path.from), Arc::as_ptr(&path.attributes)))
+                    .or_insert_with(|| {
+                        let attributes = export::learned(path, session)?;
+                        Some(interner.intern(Arc::new(attributes)))
+                    })
+                    .clone(),
+            }
+        });
+        if out.is_up_to_date() {
+            self.out_of_date.remove(&peer);
+        }
+        updates
+    }
+
+    /// Whether [`take_changes`](Self::take_changes) may have something.
+    pub fn has_changes(&self) -> bool {
+        !self.changes.is_empty()
+    }
+
+    /// At most `limit` of the destinations whose best path is not what was reported last.
+    pub fn take_changes(&mut self, limit: usize) -> Vec<PathChange> {
+        let mut changes = Vec::new();
+        for _ in 0..limit {
+            let Some((prefix, reported)) = self.changes.pop_first() else { break };
+            let best = self.routes.get(&prefix).and_then(|route| route.best.reported());
+            if best != reported {
+                changes.push(PathChange { prefix, best });
+            }
+        }
+        changes
+    }
+
+    /// The refusals since the last call that were the first of their peer and reason.
+    pub fn take_first_refusals(&mut self) -> Vec<FirstRefusal> {
+        mem::take(&mut self.first_refusals)
+    }
+
+    /// The counts of a peer.
+    pub fn counts(&self, peer: IpAddr) -> Counts {
+        let routes = self.peers.get(&peer);
+        Counts {
+            received: routes.map_or(0, |routes| routes.received.len()),
+            advertised: routes.map_or(0, |routes| routes.out.advertised()),
+            refused: self.refused.get(&peer).cloned().unwrap_or_default(),
+        }
+    }
+
+    fn put_path(&mut self, prefix: IpNetwork, from: Arc<Session>, attributes: Arc<Attributes>) {
+        let refusal = self.import.check(&from.arrival(), &prefix, &attributes).err();
+        if let Some(refusal) = refusal {
+            self.count_refusal(FirstRefusal { peer: from.peer, prefix, refusal });
+        }
+        let path = Path { from, attributes, refusal };
+        let paths = &mut self.routes.entry(prefix).or_default().paths;
+        match paths.iter_mut().find(|known| Arc::ptr_eq(&known.from, &path.from)) {
+            Some(known) => *known = path,
+            None => {
+                // Most destinations have one path: no room for more until there is a second one.
+                paths.reserve_exact(1);
+                paths.push(path);
+            }
+        }
+        self.select(prefix);
+    }
+
+    fn remove_path(&mut self, prefix: IpNetwork, from: &Arc<Session>) {
+        if let Some(route) = self.routes.get_mut(&prefix) {
+            route.paths.retain(|path| !Arc::ptr_eq(&path.from, from));
+        }
+        self.select(prefix);
+    }
+
+    /// Phase 2 (RFC 4271, 9.1.2) for one destination, and who is to hear of the outcome.
+    fn select(&mut self, prefix: IpNetwork) {
+        let is_own = self.originated.contains(&prefix);
+        let route = self.routes.entry(prefix).or_default();
+        let best = if is_own {
+            Best::Own
+        } else {
+            decision::best(&route.paths).cloned().map_or(Best::None, Best::Learned)
+        };
+        if route.best.is(&best) {
+            if route.paths.is_empty() && matches!(best, Best::None) {
+                self.routes.remove(&prefix);
+            }
+            return;
+        }
+        let is_for_internal = best.is_for_internal();
+        let before = mem::replace(&mut route.best, best);
+        let reported = before.reported();
+        if reported != route.best.reported()
+            && let Entry::Vacant(entry) = self.changes.entry(prefix)
+        {
+            entry.insert(reported);
+        }
+        if route.paths.is_empty() && matches!(route.best, Best::None) {
+            self.routes.remove(&prefix);
+        }
+        if is_for_internal {
+            self.for_internal.insert(prefix);
+        } else {
+            self.for_internal.remove(&prefix);
+        }
+        let internal = (is_for_internal || before.is_for_internal()).then_some(&self.internal);
+        for peer in self.external.iter().chain(internal.into_iter().flatten()) {
+            if let Some(routes) = self.peers.get_mut(peer) {
+                routes.out.changed(prefix);
+                self.out_of_date.insert(*peer);
+            }
+        }
+    }
+
+    fn count_refusal(&mut self, refused: FirstRefusal) {
+        let count =
+            self.refused.entry(refused.peer).or_default().entry(refused.refusal).or_default();
+        *count += 1;
+        if *count == 1 {
+            self.first_refusals.push(refused);
+        }
+    }
+}
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;

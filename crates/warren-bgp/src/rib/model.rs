@@ -1,0 +1,307 @@
+//! Random histories against a model that keeps nothing but the facts and computes the rest anew.
+
+use proptest::prelude::*;
+
+use super::tests::{attributes, external, internal};
+use super::*;
+use crate::message::{AsPathSegment, Origin};
+
+/// What can happen. Peers, prefixes and attributes are numbers into small tables, so that
+/// histories meet the same destination often.
+#[derive(Debug, Clone)]
+enum Step {
+    Up(usize),
+    Down(usize),
+    Announce(usize, Vec<usize>, usize),
+    Withdraw(usize, Vec<usize>),
+    Originate(Vec<usize>),
+    Policy(usize),
+    Refresh(usize),
+    TakeUpdates(usize, usize),
+    TakeChanges(usize),
+}
+
+const PEERS: usize = 5;
+const PREFIXES: usize = 6;
+const ATTRIBUTES: usize = 12;
+const POLICIES: usize = 3;
+
+fn step() -> impl Strategy<Value = Step> {
+    let prefixes = || proptest::collection::vec(0..PREFIXES, 1..4);
+    prop_oneof![
+        2 => (0..PEERS).prop_map(Step::Up),
+        1 => (0..PEERS).prop_map(Step::Down),
+        6 => (0..PEERS, prefixes(), 0..ATTRIBUTES).prop_map(|(p, n, a)| Step::Announce(p, n, a)),
+        3 => (0..PEERS, prefixes()).prop_map(|(p, n)| Step::Withdraw(p, n)),
+        1 => proptest::collection::vec(0..PREFIXES, 0..3).prop_map(Step::Originate),
+        1 => (0..POLICIES).prop_map(Step::Policy),
+        1 => (0..PEERS).prop_map(Step::Refresh),
+        3 => (0..PEERS, 1..4usize).prop_map(|(p, limit)| Step::TakeUpdates(p, limit)),
+        2 => (1..4usize).prop_map(Step::TakeChanges),
+    ]
+}
+
+fn session(peer: usize) -> Session {
+    match peer {
+        0 => internal(1),
+        1 => internal(2),
+        2 => internal(3),
+        3 => external(4, 65001),
+        _ => external(5, 65002),
+    }
+}
+
+fn prefix(number: usize) -> IpNetwork {
+    ["172.16.0.0/26", "172.16.0.64/26", "172.16.1.0/24", "172.16.1.0/26", "10.0.0.0/8", "0.0.0.0/0"]
+        [number]
+        .parse()
+        .unwrap()
+}
+
+fn path(number: usize) -> Attributes {
+    let as_path = |numbers: &[u32]| vec![AsPathSegment::Sequence(numbers.to_vec())];
+    let plain = attributes("192.168.0.1");
+    match number {
+        0 => plain,
+        1 => attributes("192.168.0.4"),
+        2 => Attributes { local_pref: Some(200), ..plain },
+        3 => Attributes { as_path: as_path(&[65001]), med: Some(5), ..plain },
+        4 => Attributes { as_path: as_path(&[65001]), med: Some(1), ..plain },
+        5 => Attributes { as_path: as_path(&[65002]), med: Some(3), ..plain },
+        6 => Attributes { as_path: as_path(&[65002, 7]), ..plain },
+        7 => Attributes { as_path: vec![AsPathSegment::Set(vec![65002, 7])], ..plain },
+        8 => Attributes { origin: Origin::Incomplete, ..plain },
+        9 => Attributes { communities: vec![export::NO_EXPORT], ..plain },
+        10 => Attributes { as_path: as_path(&[64512]), ..plain },
+        _ => attributes("192.168.0.2"),
+    }
+}
+
+fn policy(number: usize) -> ImportPolicy {
+    let pool = |text: &str| -> IpNetwork { text.parse().unwrap() };
+    match number {
+        0 => ImportPolicy { pools: vec![pool("172.16.0.0/16")], ..ImportPolicy::default() },
+        1 => ImportPolicy {
+            pools: vec![pool("172.16.0.0/16"), pool("10.0.0.0/8")],
+            own_blocks: vec![prefix(0)],
+            owners: vec![(prefix(2), internal(2).peer)],
+        },
+        _ => ImportPolicy::default(),
+    }
+}
+
+/// The facts.
+#[derive(Default)]
+struct Model {
+    up: BTreeMap<usize, BTreeMap<IpNetwork, Attributes>>,
+    own: BTreeSet<IpNetwork>,
+    policy: ImportPolicy,
+}
+
+impl Model {
+    fn best(&self, prefix: &IpNetwork) -> Best {
+        if self.own.contains(prefix) {
+            return Best::Own;
+        }
+        let import = Import::from(&self.policy);
+        let mut routes: Vec<Path> = Vec::new();
+        for (peer, announced) in &self.up {
+            let from = Arc::new(session(*peer));
+            if let Some(attributes) = announced.get(prefix)
+                && import.check(&from.arrival(), prefix, attributes).is_ok()
+            {
+                let attributes = Arc::new(attributes.clone());
+                routes.push(Path { from, attributes, refusal: None });
+            }
+        }
+        // RFC 4271, 9.1.2.2 as it is written: a route goes if a better one exists at that step.
+        let steps: [fn(&Path, &Path) -> bool; 7] = [
+            |n, m| preference(n) > preference(m),
+            |n, m| hops(n) < hops(m),
+            |n, m| n.attributes.origin < m.attributes.origin,
+            |n, m| {
+                neighbor(n) == neighbor(m)
+                    && n.attributes.med.unwrap_or(0) < m.attributes.med.unwrap_or(0)
+            },
+            |n, m| !n.from.is_internal() && m.from.is_internal(),
+            |n, m| n.from.peer_router_id < m.from.peer_router_id,
+            |n, m| n.from.peer < m.from.peer,
+        ];
+        for is_better in steps {
+            let before = routes.clone();
+            routes.retain(|m| !before.iter().any(|n| is_better(n, m)));
+        }
+        routes.pop().map_or(Best::None, Best::Learned)
+    }
+
+    /// What the node's table is to hold.
+    fn table(&self) -> BTreeMap<IpNetwork, BestPath> {
+        let all = (0..PREFIXES).map(prefix);
+        all.filter_map(|p| Some((p, self.best(&p).reported()?))).collect()
+    }
+
+    /// What this peer is to have been told.
+    fn told(&self, peer: usize) -> BTreeMap<IpNetwork, Attributes> {
+        let to = session(peer);
+        let export = |p: &IpNetwork| match self.best(p) {
+            Best::None => None,
+            Best::Own => Some(export::own(&to)),
+            Best::Learned(path) => export::learned(&path, &to),
+        };
+        (0..PREFIXES).map(prefix).filter_map(|p| Some((p, export(&p)?))).collect()
+    }
+}
+
+fn preference(path: &Path) -> u32 {
+    if path.from.is_internal() { path.attributes.local_pref.unwrap_or(100) } else { 100 }
+}
+
+fn hops(path: &Path) -> usize {
+    let count = |segment: &AsPathSegment| match segment {
+        AsPathSegment::Sequence(numbers) => numbers.len(),
+        AsPathSegment::Set(_) => 1,
+    };
+    path.attributes.as_path.iter().map(count).sum()
+}
+
+fn neighbor(path: &Path) -> u32 {
+    match (path.from.is_internal(), path.attributes.as_path.first()) {
+        (false, _) => path.from.peer_as,
+        (true, Some(AsPathSegment::Sequence(numbers))) => numbers[0],
+        (true, _) => 64512,
+    }
+}
+
+/// The RIB, the model, and what the outside has been told by the RIB so far.
+#[derive(Default)]
+struct World {
+    rib: Rib,
+    model: Model,
+    table: BTreeMap<IpNetwork, BestPath>,
+    told: BTreeMap<usize, BTreeMap<IpNetwork, Attributes>>,
+    refreshed: BTreeSet<usize>,
+}
+
+impl World {
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Up(peer) => {
+                self.rib.peer_up(session(peer));
+                self.model.up.insert(peer, BTreeMap::new());
+                self.told.insert(peer, BTreeMap::new());
+            }
+            Step::Down(peer) => {
+                self.rib.peer_down(session(peer).peer);
+                self.model.up.remove(&peer);
+                self.told.remove(&peer);
+            }
+            Step::Announce(peer, prefixes, attributes) => {
+                let announced: Vec<_> = prefixes.into_iter().map(prefix).collect();
+                if let Some(known) = self.model.up.get_mut(&peer) {
+                    known.extend(announced.iter().map(|p| (*p, path(attributes))));
+                }
+                let attributes = Some(Arc::new(path(attributes)));
+                let update = Update { announced, attributes, ..Update::default() };
+                self.rib.update(session(peer).peer, update);
+            }
+            Step::Withdraw(peer, prefixes) => {
+                let withdrawn: Vec<_> = prefixes.into_iter().map(prefix).collect();
+                if let Some(known) = self.model.up.get_mut(&peer) {
+                    known.retain(|p, _| !withdrawn.contains(p));
+                }
+                let update = Update { withdrawn, ..Update::default() };
+                self.rib.update(session(peer).peer, update);
+            }
+            Step::Originate(prefixes) => {
+                self.model.own = prefixes.into_iter().map(prefix).collect();
+                self.rib.originate(self.model.own.iter().copied());
+            }
+            Step::Policy(number) => {
+                self.model.policy = policy(number);
+                self.rib.set_import_policy(policy(number));
+            }
+            Step::Refresh(peer) => {
+                self.rib.refresh(session(peer).peer, Family::Ipv4Unicast);
+                self.refreshed.insert(peer);
+            }
+            Step::TakeUpdates(peer, limit) => self.take_updates(peer, limit),
+            Step::TakeChanges(limit) => self.take_changes(limit),
+        }
+    }
+
+    fn take_updates(&mut self, peer: usize, limit: usize) {
+        let updates = self.rib.take_updates(session(peer).peer, limit);
+        let Some(told) = self.told.get_mut(&peer) else {
+            assert_eq!(updates, [], "nothing is told without a session");
+            return;
+        };
+        assert!(
+            updates.iter().map(|u| u.announced.len() + u.withdrawn.len()).sum::<usize>() <= limit
+        );
+        for update in updates {
+            for prefix in update.withdrawn {
+                assert!(told.remove(&prefix).is_some(), "withdrawn without having been told");
+            }
+            for prefix in update.announced {
+                let attributes = update.attributes.as_deref().cloned().unwrap();
+                let before = told.insert(prefix, attributes.clone());
+                assert!(before != Some(attributes) || self.refreshed.contains(&peer), "told twice");
+            }
+        }
+    }
+
+    fn take_changes(&mut self, limit: usize) {
+        for PathChange { prefix, best } in self.rib.take_changes(limit) {
+            let before = match best {
+                Some(best) => self.table.insert(prefix, best),
+                None => self.table.remove(&prefix),
+            };
+            assert_ne!(before, best, "a change that changes nothing");
+        }
+    }
+
+    /// Fetches all that is left and compares.
+    fn check(&mut self) {
+        while self.rib.has_changes() {
+            self.take_changes(2);
+        }
+        assert_eq!(self.table, self.model.table());
+        for peer in 0..PEERS {
+            while self.rib.out_of_date(None).any(|p| p == session(peer).peer) {
+                self.take_updates(peer, 2);
+            }
+            let Some(announced) = self.model.up.get(&peer) else { continue };
+            assert_eq!(self.told[&peer], self.model.told(peer), "told to {peer}");
+            let counts = self.rib.counts(session(peer).peer);
+            assert_eq!(counts.received, announced.len());
+            assert_eq!(counts.advertised, self.told[&peer].len());
+        }
+        // The indexes say what the entries say, and no entry is without use.
+        for (prefix, route) in &self.rib.routes {
+            assert!(!route.paths.is_empty() || !matches!(route.best, Best::None));
+            assert_eq!(self.rib.for_internal.contains(prefix), route.best.is_for_internal());
+        }
+        assert!(self.rib.for_internal.iter().all(|p| self.rib.routes.contains_key(p)));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    #[test]
+    fn after_any_history_everybody_has_what_the_facts_say(
+        histories in proptest::collection::vec(proptest::collection::vec(step(), 1..40), 1..4),
+    ) {
+        let mut world = World::default();
+        world.step(Step::Policy(0));
+        for history in histories {
+            history.into_iter().for_each(|step| world.step(step));
+            world.check();
+        }
+        // And when all is gone, nothing is kept.
+        (0..PEERS).for_each(|peer| world.step(Step::Down(peer)));
+        world.step(Step::Originate(vec![]));
+        world.check();
+        prop_assert!(world.rib.routes.is_empty() && world.table.is_empty());
+    }
+}

@@ -1,0 +1,135 @@
+//! What goes into a [`Peer`](super::Peer) and what comes out.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::message::{Family, Update};
+
+/// Names one TCP connection of one peer. Never used again by the same peer; an event of a
+/// connection that is gone is ignored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub(super) u32);
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// The states of a session (RFC 4271, 8.2.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    /// Stopped, or waiting after a session that failed.
+    Idle,
+    /// A TCP connection is being opened.
+    Connect,
+    /// Waiting for the peer to connect, or for the time to try again.
+    Active,
+    /// Connected; the peer's OPEN is awaited.
+    OpenSent,
+    /// Both OPENs are fine; the peer's first KEEPALIVE is awaited.
+    OpenConfirm,
+    /// Routes are exchanged.
+    Established,
+}
+
+impl State {
+    /// The name that RFC 4271 gives it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Idle => "Idle",
+            Self::Connect => "Connect",
+            Self::Active => "Active",
+            Self::OpenSent => "OpenSent",
+            Self::OpenConfirm => "OpenConfirm",
+            Self::Established => "Established",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What happened to a peer.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// The peer shall be connected to from now on.
+    ManualStart,
+    /// The session shall end: Cease, Administrative Shutdown.
+    ManualStop,
+    /// The peer was removed from the configuration: Cease, Peer De-configured.
+    Deconfigured,
+    /// The connection that [`Action::Connect`] asked for is open.
+    ConnectSucceeded(ConnectionId),
+    /// It could not be opened, for this reason.
+    ConnectFailed(ConnectionId, String),
+    /// The peer has connected; the id is a new one of
+    /// [`new_connection_id`](super::Peer::new_connection_id).
+    Accepted(ConnectionId),
+    /// Octets that the peer sent, as they came.
+    Bytes(ConnectionId, Bytes),
+    /// The connection is gone, for this reason.
+    Closed(ConnectionId, String),
+    /// The time of [`next_deadline`](super::Peer::next_deadline) has come.
+    Timer,
+    /// Ask the peer to send its routes of this family again (RFC 2918).
+    RequestRefresh(Family),
+    /// The session cannot be kept up, for this reason: Cease, Out of Resources.
+    Overload(String),
+}
+
+/// What the driver is to do, in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Open a TCP connection and report [`Event::ConnectSucceeded`] or [`Event::ConnectFailed`].
+    Connect(ConnectionId),
+    /// Write these octets: one whole message.
+    Send(ConnectionId, Bytes),
+    /// Close the connection after what was sent is written, or abandon the attempt to open it.
+    /// Nothing about it needs to be reported any more.
+    Close(ConnectionId),
+    /// A session is Established.
+    Up(Negotiated),
+    /// The Established session has ended, for this reason: its routes are to be forgotten.
+    Down(String),
+    /// Routes that the peer announced or withdrew.
+    Update(Update),
+    /// The peer wants all routes of the family again.
+    Refresh(Family),
+}
+
+/// What both sides of an Established session have agreed on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Negotiated {
+    /// The peer's BGP identifier.
+    pub peer_router_id: Ipv4Addr,
+    /// The peer's AS number.
+    pub peer_as: u32,
+    /// How long silence is borne; zero: for ever.
+    pub hold_time: Duration,
+    /// How often a KEEPALIVE is sent: a third of the hold time; zero: never.
+    pub keepalive: Duration,
+    /// The families that routes are exchanged of.
+    pub families: Vec<Family>,
+    /// Whether AS numbers have four octets on this session (RFC 6793).
+    pub four_octet_as: bool,
+    /// Whether the peer can be asked for its routes again (RFC 2918).
+    pub route_refresh: bool,
+}
+
+/// Errors in UPDATEs that cost no session (RFC 7606; its section 8 wants operators to see them).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UpdateErrors {
+    /// Errors that made the routes of a message count as withdrawn.
+    pub withdrawn: u64,
+    /// Attributes that were left out.
+    pub discarded: u64,
+    /// The latest, in words.
+    pub last: Option<String>,
+}

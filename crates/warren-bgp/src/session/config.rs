@@ -1,0 +1,93 @@
+//! What is configured of a peer.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use crate::message::Family;
+
+/// What is configured of a peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerConfig {
+    /// This speaker's AS number.
+    pub local_as: u32,
+    /// The peer's AS number: the same as `local_as` for an internal peer.
+    pub peer_as: u32,
+    /// This speaker's BGP identifier; never 0.0.0.0 (RFC 6286, 2.1).
+    pub router_id: Ipv4Addr,
+    /// The hold time to propose; the smaller of both sides' counts.
+    pub hold_time: HoldTime,
+    /// How often to try to connect.
+    pub connect_retry: ConnectRetry,
+    /// Whether to wait for the peer to connect rather than to connect as well
+    /// (PassiveTcpEstablishment of RFC 4271, 8.1.1).
+    pub passive: bool,
+    /// The families to exchange routes of; see [`SUPPORTED_FAMILIES`].
+    pub families: Vec<Family>,
+    /// Whether a NEXT_HOP in 127.0.0.0/8 is taken: true only of a session that itself runs over
+    /// loopback addresses, for such an address never appears on a wire (RFC 1122, 3.2.1.3).
+    pub loopback_next_hops: bool,
+}
+
+impl PeerConfig {
+    /// Whether the peer is internal (iBGP).
+    pub fn is_internal(&self) -> bool {
+        self.local_as == self.peer_as
+    }
+}
+
+/// The families that this speaker can exchange routes of. Others in [`PeerConfig::families`] are
+/// not offered to the peer.
+pub const SUPPORTED_FAMILIES: [Family; 1] = [Family::Ipv4Unicast];
+
+/// A hold time in seconds: 0, which means no keepalives, or at least 3 (RFC 4271, 4.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HoldTime(u16);
+
+impl HoldTime {
+    /// What RFC 4271, 10 suggests: 90 s, hence a keepalive every 30 s.
+    pub const DEFAULT: Self = Self(90);
+
+    /// A hold time of that many seconds.
+    ///
+    /// # Errors
+    /// 1 and 2 are not hold times.
+    pub fn from_secs(seconds: u16) -> Result<Self, InvalidHoldTime> {
+        match seconds {
+            1 | 2 => Err(InvalidHoldTime(seconds)),
+            _ => Ok(Self(seconds)),
+        }
+    }
+
+    /// In seconds.
+    pub fn as_secs(self) -> u16 {
+        self.0
+    }
+}
+
+impl Default for HoldTime {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// A hold time that RFC 4271 does not allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("hold time {0} s is not allowed: give 0 for no keepalives, or at least 3")]
+pub struct InvalidHoldTime(u16);
+
+/// How long to wait between attempts to connect: `initial` at first, twice as long after every
+/// attempt up to `max`, each made up to a quarter shorter at random (RFC 4271, 10).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectRetry {
+    /// Between the first attempt and the second.
+    pub initial: Duration,
+    /// At most.
+    pub max: Duration,
+}
+
+impl Default for ConnectRetry {
+    /// 1 s to 16 s.
+    fn default() -> Self {
+        Self { initial: Duration::from_secs(1), max: Duration::from_secs(16) }
+    }
+}

@@ -1,0 +1,227 @@
+//! What each state does with each event (RFC 4271, 8.2.2).
+//!
+//! It departs from the text in three places. Where a connection that was asked for cannot be
+//! opened it goes to Active, not to Idle: an Idle speaker refuses the peer, and in a mesh the
+//! peer's attempt may well be the one that succeeds. A NOTIFICATION is never answered with a
+//! NOTIFICATION. An error in a header is reported as that in every state (6.1), not as an error of
+//! the state machine.
+
+use std::time::Instant;
+
+use super::super::fsm::{FsmEvent, Shared};
+use super::super::timers::Timer;
+use super::super::{Action, State};
+use super::{Connection, Direction};
+use crate::codec::notification::{cease, code};
+use crate::codec::{Consequence, KEEPALIVE, MessageType, UpdateContext};
+use crate::message::{Family, Notification};
+
+impl Connection {
+    /// One step of the machine. The event of every state is defined.
+    pub(in crate::session) fn handle(
+        &mut self,
+        now: Instant,
+        event: FsmEvent,
+        shared: &mut Shared,
+    ) {
+        if matches!(event, FsmEvent::TcpConnectionFails(_)) {
+            // Nothing more can be sent, and there is nothing to close.
+            self.transport = None;
+        }
+        match self.state {
+            State::Idle => self.in_idle(now, event, shared),
+            State::Connect => self.in_connect(now, event, shared),
+            State::Active => self.in_active(now, event, shared),
+            State::OpenSent => self.in_open_sent(now, event, shared),
+            State::OpenConfirm => self.in_open_confirm(now, event, shared),
+            State::Established => self.in_established(now, event, shared),
+        }
+    }
+
+    fn in_idle(&mut self, now: Instant, event: FsmEvent, shared: &mut Shared) {
+        match event {
+            FsmEvent::ManualStart => {
+                shared.backoff.reset();
+                self.start(now, shared);
+            }
+            FsmEvent::IdleHoldTimerExpires => self.start(now, shared),
+            // The waiting after a failure ends as well.
+            FsmEvent::ManualStop(..) | FsmEvent::OpenCollisionDump => self.timers.clear(),
+            _ => {}
+        }
+    }
+
+    fn in_connect(&mut self, now: Instant, event: FsmEvent, shared: &mut Shared) {
+        match event {
+            FsmEvent::ManualStart => {}
+            FsmEvent::ConnectRetryTimerExpires => {
+                self.drop_transport(shared);
+                shared.last_error = Some("connecting timed out".to_owned());
+                self.connect(now, shared);
+            }
+            FsmEvent::TcpCrAcked => self.send_open(now, shared),
+            FsmEvent::TcpConnectionFails(reason) => {
+                // The ConnectRetryTimer runs on: it spaces the attempts.
+                self.state = State::Active;
+                shared.last_error = Some(reason);
+            }
+            other => self.end_silently(now, other, shared),
+        }
+    }
+
+    fn in_active(&mut self, now: Instant, event: FsmEvent, shared: &mut Shared) {
+        match event {
+            FsmEvent::ManualStart => {}
+            FsmEvent::ConnectRetryTimerExpires => self.connect(now, shared),
+            // No attempt of ours is under way here, so nothing but the peer's can succeed.
+            FsmEvent::TcpConnectionConfirmed(id) => {
+                self.transport = Some(id);
+                self.send_open(now, shared);
+            }
+            other => self.end_silently(now, other, shared),
+        }
+    }
+
+    fn in_open_sent(&mut self, now: Instant, event: FsmEvent, shared: &mut Shared) {
+        match event {
+            FsmEvent::ManualStart | FsmEvent::TcpCrAcked | FsmEvent::TcpConnectionConfirmed(_) => {}
+            FsmEvent::TcpConnectionFails(reason) if self.direction == Direction::Outgoing => {
+                self.reset();
+                self.state = State::Active;
+                self.timers.set(Timer::ConnectRetry, now, shared.backoff.current());
+                shared.last_error = Some(reason);
+            }
+            FsmEvent::BgpOpen(negotiated) => {
+                self.send(KEEPALIVE.to_vec().into(), shared);
+                self.timers.set(Timer::Hold, now, negotiated.hold_time);
+                let keepalive = shared.backoff.jittered(negotiated.keepalive);
+                self.timers.set(Timer::Keepalive, now, keepalive);
+                let context = UpdateContext {
+                    four_octet_as: negotiated.four_octet_as,
+                    internal: shared.config.is_internal(),
+                    families: negotiated.families.clone(),
+                    loopback_next_hops: shared.config.loopback_next_hops,
+                };
+                self.session = Some((negotiated, context));
+                self.state = State::OpenConfirm;
+            }
+            other => self.end_by(now, other, 1, shared),
+        }
+    }
+
+    fn in_open_confirm(&mut self, now: Instant, event: FsmEvent, shared: &mut Shared) {
+        match event {
+            FsmEvent::ManualStart | FsmEvent::TcpCrAcked | FsmEvent::TcpConnectionConfirmed(_) => {}
+            FsmEvent::KeepaliveTimerExpires => self.send_keepalive(now, shared),
+            FsmEvent::KeepAliveMsg => {
+                self.restart_hold_timer(now);
+                self.state = State::Established;
+                shared.backoff.reset();
+                if let Some((negotiated, _)) = &self.session {
+                    shared.actions.push(Action::Up(negotiated.clone()));
+                }
+            }
+            other => self.end_by(now, other, 2, shared),
+        }
+    }
+
+    fn in_established(&mut self, now: Instant, event: FsmEvent, shared: &mut Shared) {
+        match event {
+            FsmEvent::ManualStart | FsmEvent::TcpCrAcked | FsmEvent::TcpConnectionConfirmed(_) => {}
+            FsmEvent::KeepaliveTimerExpires => self.send_keepalive(now, shared),
+            FsmEvent::KeepAliveMsg => self.restart_hold_timer(now),
+            FsmEvent::UpdateMsg(decoded) => {
+                self.restart_hold_timer(now);
+                for fault in decoded.malformed {
+                    match fault.consequence {
+                        Consequence::AttributeDiscard => shared.update_errors.discarded += 1,
+                        Consequence::TreatAsWithdraw => shared.update_errors.withdrawn += 1,
+                    }
+                    shared.update_errors.last = Some(fault.error.to_string());
+                }
+                shared.actions.extend(decoded.updates.into_iter().map(Action::Update));
+            }
+            FsmEvent::RouteRefreshMsg(family) => {
+                // One of a family that was not offered is ignored (RFC 2918, 4).
+                let offered = |family: &Family| {
+                    self.negotiated().is_some_and(|it| it.families.contains(family))
+                };
+                shared.actions.extend(family.filter(offered).map(Action::Refresh));
+            }
+            other => self.end_by(now, other, 3, shared),
+        }
+    }
+
+    /// Ends a connection that carries messages. `unexpected` is the subcode of RFC 6608 for what
+    /// may not come in this state.
+    fn end_by(&mut self, now: Instant, event: FsmEvent, unexpected: u8, shared: &mut Shared) {
+        let unexpected_message = |kind: MessageType| {
+            let notification =
+                Notification { data: vec![kind as u8], ..Notification::new(code::FSM, unexpected) };
+            (Some(notification), format!("unexpected {}", kind.as_str()))
+        };
+        let (notification, reason) = match event {
+            FsmEvent::ManualStop(cease, reason) => {
+                self.end(now, Some(cease), reason, shared);
+                return self.timers.clear();
+            }
+            FsmEvent::OpenCollisionDump => {
+                let cease = Notification::new(code::CEASE, cease::COLLISION_RESOLUTION);
+                self.end(now, Some(cease), "the other of two connections is kept".into(), shared);
+                return self.timers.clear();
+            }
+            FsmEvent::AutomaticStop(cease, reason) => (Some(cease), reason),
+            FsmEvent::HoldTimerExpires => {
+                (Some(Notification::new(code::HOLD_TIMER, 0)), "hold timer expired".to_owned())
+            }
+            FsmEvent::TcpConnectionFails(reason) => (None, reason),
+            FsmEvent::BgpHeaderErr(reset)
+            | FsmEvent::BgpOpenMsgErr(reset)
+            | FsmEvent::UpdateMsgErr(reset) => {
+                let reason = format!("{} (sent {})", reset.detail, reset.notification);
+                (Some(reset.notification), reason)
+            }
+            FsmEvent::NotifMsg(notification) => {
+                self.note_refusal(&notification, shared);
+                (None, format!("peer sent {notification}"))
+            }
+            FsmEvent::BgpOpen(_) => unexpected_message(MessageType::Open),
+            FsmEvent::KeepAliveMsg => unexpected_message(MessageType::Keepalive),
+            FsmEvent::UpdateMsg(_) => unexpected_message(MessageType::Update),
+            FsmEvent::RouteRefreshMsg(_) => unexpected_message(MessageType::RouteRefresh),
+            // Timers that do not run and starts that are ignored in these states.
+            FsmEvent::ManualStart
+            | FsmEvent::ConnectRetryTimerExpires
+            | FsmEvent::KeepaliveTimerExpires
+            | FsmEvent::IdleHoldTimerExpires
+            | FsmEvent::TcpCrAcked
+            | FsmEvent::TcpConnectionConfirmed(_) => (
+                Some(Notification::new(code::FSM, 0)),
+                format!("unexpected {event:?} in {}", self.state),
+            ),
+        };
+        self.end(now, notification, reason, shared);
+    }
+
+    /// Ends what is not a connection yet: there is nobody to be told.
+    fn end_silently(&mut self, now: Instant, event: FsmEvent, shared: &mut Shared) {
+        match event {
+            FsmEvent::ManualStop(_, reason) => {
+                self.end(now, None, reason, shared);
+                self.timers.clear();
+            }
+            FsmEvent::OpenCollisionDump => {
+                self.drop_transport(shared);
+                self.reset();
+                self.state = State::Idle;
+            }
+            FsmEvent::AutomaticStop(_, reason) | FsmEvent::TcpConnectionFails(reason) => {
+                self.end(now, None, reason, shared);
+            }
+            other => {
+                let reason = format!("unexpected {other:?} in {}", self.state);
+                self.end(now, None, reason, shared);
+            }
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! A session with a peer: RFC 4271's state machine without sockets or clocks.
+//!
+//! ```text
+//!            Event, now                    Action
+//!   driver ------------> Peer  (1 x) ----------------> driver
+//!                         |  collision detection, restart (RFC 4271, 6.8)
+//!                         +-- outgoing Connection (1 x)   state, timers,
+//!                         +-- incoming Connection (0-1 x) octets -> messages (8.2.2)
+//! ```
+//!
+//! The driver owns the sockets and one sleep until [`Peer::next_deadline`]. Nothing here can fail:
+//! what may not happen in a state is itself a transition, to Idle, with a NOTIFICATION.
+
+mod api;
+mod backoff;
+mod config;
+mod connection;
+mod fsm;
+mod negotiate;
+mod peer;
+mod timers;
+
+pub use api::{Action, ConnectionId, Event, Negotiated, State, UpdateErrors};
+pub use config::{ConnectRetry, HoldTime, InvalidHoldTime, PeerConfig, SUPPORTED_FAMILIES};
+pub use peer::Peer;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,103 @@
+//! What the two OPENs add up to (RFC 4271, 4.2 and 6.2; RFC 5492; RFC 6793).
+
+use std::time::Duration;
+
+use super::{Negotiated, PeerConfig, SUPPORTED_FAMILIES};
+use crate::codec::{SessionReset, open};
+use crate::message::{Capability, Family, Open};
+
+/// The code of the capability for a family (RFC 4760, 8).
+const MULTIPROTOCOL: u8 = 1;
+
+/// The OPEN that this speaker sends; `plain` without capabilities, for a peer that does not know
+/// what they are (RFC 5492, 3).
+pub(super) fn our_open(config: &PeerConfig, plain: bool) -> Open {
+    let mut capabilities = Vec::new();
+    if !plain {
+        let offered = SUPPORTED_FAMILIES.into_iter().filter(|f| config.families.contains(f));
+        capabilities.extend(offered.map(Capability::Multiprotocol));
+        capabilities.push(Capability::RouteRefresh);
+        capabilities.push(Capability::FourOctetAs(config.local_as));
+    }
+    Open {
+        as_number: config.local_as,
+        hold_time: config.hold_time.as_secs(),
+        router_id: config.router_id,
+        capabilities,
+    }
+}
+
+/// What a session has after `ours` was sent and `theirs` was received.
+///
+/// # Errors
+/// The peer's OPEN is not acceptable.
+pub(super) fn negotiate(
+    config: &PeerConfig,
+    ours: &Open,
+    theirs: &Open,
+) -> Result<Negotiated, SessionReset> {
+    if theirs.as_number != config.peer_as {
+        let detail = format!("peer has AS {}, not {}", theirs.as_number, config.peer_as);
+        return Err(SessionReset::new(2, 2, vec![], detail));
+    }
+    // RFC 7607, 2: not even where it is configured.
+    if theirs.as_number == 0 {
+        return Err(SessionReset::new(2, 2, vec![], "peer has AS 0"));
+    }
+    if matches!(theirs.hold_time, 1 | 2) {
+        let detail = format!("peer proposes a hold time of {} s", theirs.hold_time);
+        return Err(SessionReset::new(2, 6, vec![], detail));
+    }
+    // RFC 6286, 2.2: unique within an AS, not zero anywhere.
+    let same = config.is_internal() && theirs.router_id == config.router_id;
+    if same || theirs.router_id.is_unspecified() {
+        let detail = format!(
+            "peer has BGP identifier {}{}",
+            theirs.router_id,
+            if same { ", which is this speaker's own" } else { "" }
+        );
+        return Err(SessionReset::new(2, 3, vec![], detail));
+    }
+    let (our_families, their_families) = (families(ours), families(theirs));
+    let common: Vec<Family> =
+        our_families.iter().copied().filter(|family| their_families.contains(family)).collect();
+    if common.is_empty() {
+        // RFC 5492, 5: the data lists what is missing.
+        let missing: Vec<Capability> =
+            our_families.into_iter().map(Capability::Multiprotocol).collect();
+        let data = open::encode_capabilities(&missing);
+        return Err(SessionReset::new(2, 7, data, "peer offers none of our address families"));
+    }
+    let hold_time = ours.hold_time.min(theirs.hold_time);
+    Ok(Negotiated {
+        peer_router_id: theirs.router_id,
+        peer_as: theirs.as_number,
+        hold_time: Duration::from_secs(hold_time.into()),
+        keepalive: Duration::from_secs(hold_time.into()) / 3,
+        families: common,
+        four_octet_as: both(ours, theirs, |c| matches!(c, Capability::FourOctetAs(_))),
+        route_refresh: both(ours, theirs, |c| *c == Capability::RouteRefresh),
+    })
+}
+
+fn both(ours: &Open, theirs: &Open, is: impl Fn(&Capability) -> bool) -> bool {
+    ours.capabilities.iter().any(&is) && theirs.capabilities.iter().any(&is)
+}
+
+/// The families that an OPEN offers: IPv4 unicast where it names none, for that is what BGP was
+/// before RFC 4760.
+fn families(open: &Open) -> Vec<Family> {
+    let mut families = Vec::new();
+    let mut names_any = false;
+    for capability in &open.capabilities {
+        match capability {
+            Capability::Multiprotocol(family) => {
+                names_any = true;
+                families.push(*family);
+            }
+            Capability::Other { code: MULTIPROTOCOL, .. } => names_any = true,
+            _ => {}
+        }
+    }
+    if names_any { families } else { vec![Family::Ipv4Unicast] }
+}

@@ -1,0 +1,330 @@
+//! The arbiter over the connections of one peer.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::backoff::Backoff;
+use super::connection::{Connection, Direction};
+use super::fsm::{FsmEvent, Shared};
+use super::{Action, ConnectionId, Event, Negotiated, PeerConfig, State, UpdateErrors};
+use crate::codec::notification::{self, cease, code};
+use crate::message::{Notification, Update};
+
+/// A peer: at most one connection that this speaker opens and one that the peer has opened, of
+/// which at most one gets beyond OpenSent (RFC 4271, 6.8).
+///
+/// What holds after every event while it is started: either a connection is at least in
+/// OpenConfirm and nothing else is tried, or the outgoing one is under way, waits for a timer, or
+/// (passive) waits for the peer. So a session always comes back.
+#[derive(Debug)]
+pub struct Peer {
+    shared: Shared,
+    started: bool,
+    connections: Connections,
+    since: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Connections {
+    outgoing: Connection,
+    incoming: Option<Connection>,
+}
+
+impl Connections {
+    fn iter(&self) -> impl Iterator<Item = &Connection> {
+        std::iter::once(&self.outgoing).chain(&self.incoming)
+    }
+
+    fn get(&self, direction: Direction) -> Option<&Connection> {
+        match direction {
+            Direction::Outgoing => Some(&self.outgoing),
+            Direction::Incoming => self.incoming.as_ref(),
+        }
+    }
+
+    fn get_mut(&mut self, direction: Direction) -> Option<&mut Connection> {
+        match direction {
+            Direction::Outgoing => Some(&mut self.outgoing),
+            Direction::Incoming => self.incoming.as_mut(),
+        }
+    }
+}
+
+impl Peer {
+    /// A peer that is not started. `seed` is for the jitter of its timers.
+    pub fn new(config: PeerConfig, seed: u64) -> Self {
+        Self {
+            shared: Shared {
+                backoff: Backoff::new(config.connect_retry, seed),
+                config,
+                last_id: 0,
+                last_error: None,
+                update_errors: UpdateErrors::default(),
+                plain_open: false,
+                actions: Vec::new(),
+            },
+            started: false,
+            connections: Connections {
+                outgoing: Connection::new(Direction::Outgoing),
+                incoming: None,
+            },
+            since: None,
+        }
+    }
+
+    /// What is configured of it.
+    pub fn config(&self) -> &PeerConfig {
+        &self.shared.config
+    }
+
+    /// A name for a connection that was accepted.
+    pub fn new_connection_id(&mut self) -> ConnectionId {
+        self.shared.new_connection_id()
+    }
+
+    /// When to send [`Event::Timer`].
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.connections.iter().filter_map(Connection::next_deadline).min()
+    }
+
+    /// The state of the connection that has come furthest.
+    pub fn state(&self) -> State {
+        self.connections.iter().map(Connection::state).max().unwrap_or(State::Idle)
+    }
+
+    /// Since when [`state`](Self::state) is what it is; `None` before the first event.
+    pub fn since(&self) -> Option<Instant> {
+        self.since
+    }
+
+    /// The latest error in words. It stays when a session is Established again, as the reason why
+    /// the one before ended.
+    pub fn last_error(&self) -> Option<&str> {
+        self.shared.last_error.as_deref()
+    }
+
+    /// What was agreed on; `None` unless Established.
+    pub fn negotiated(&self) -> Option<&Negotiated> {
+        self.established().and_then(Connection::negotiated)
+    }
+
+    /// Errors in UPDATEs that the session has survived, since the peer was made.
+    pub fn update_errors(&self) -> &UpdateErrors {
+        &self.shared.update_errors
+    }
+
+    /// The connection that UPDATEs are to be sent over; `None` unless Established.
+    pub fn established_connection(&self) -> Option<ConnectionId> {
+        self.established().and_then(Connection::transport)
+    }
+
+    /// The messages that carry `update`; none unless Established.
+    pub fn encode_update(&self, update: &Update) -> Vec<Bytes> {
+        self.established().map(|it| it.encode_update(update)).unwrap_or_default()
+    }
+
+    /// Takes what happened at `now` and says what to do. Never fails.
+    pub fn handle(&mut self, now: Instant, event: Event) -> Vec<Action> {
+        let before = self.state();
+        match event {
+            Event::ManualStart if self.started => {}
+            Event::ManualStart => {
+                self.started = true;
+                self.dispatch(Direction::Outgoing, now, FsmEvent::ManualStart);
+            }
+            Event::ManualStop => {
+                let reason = "administratively shut down";
+                self.stop(now, cease::ADMINISTRATIVE_SHUTDOWN, reason);
+            }
+            Event::Deconfigured => {
+                self.stop(now, cease::PEER_DECONFIGURED, "removed from the configuration");
+            }
+            Event::ConnectSucceeded(id) => {
+                self.dispatch_to(id, now, FsmEvent::TcpCrAcked);
+            }
+            Event::ConnectFailed(id, reason) | Event::Closed(id, reason) => {
+                self.dispatch_to(id, now, FsmEvent::TcpConnectionFails(reason));
+            }
+            Event::Accepted(id) => self.accepted(now, id),
+            Event::Bytes(id, octets) => self.receive(now, id, &octets),
+            Event::Timer => {
+                for direction in [Direction::Outgoing, Direction::Incoming] {
+                    while let Some(event) =
+                        self.connections.get_mut(direction).and_then(|it| it.next_expired(now))
+                    {
+                        self.dispatch(direction, now, event);
+                    }
+                }
+            }
+            Event::RequestRefresh(family) => {
+                for connection in self.connections.iter() {
+                    connection.request_refresh(family, &mut self.shared);
+                }
+            }
+            Event::Overload(reason) => {
+                let cease = Notification::new(code::CEASE, cease::OUT_OF_RESOURCES);
+                for direction in [Direction::Outgoing, Direction::Incoming] {
+                    if self.state_of(direction) >= Some(State::OpenSent) {
+                        let event = FsmEvent::AutomaticStop(cease.clone(), reason.clone());
+                        self.dispatch(direction, now, event);
+                    }
+                }
+            }
+        }
+        self.settle(now);
+        if self.since.is_none() || self.state() != before {
+            self.since = Some(now);
+        }
+        std::mem::take(&mut self.shared.actions)
+    }
+
+    fn established(&self) -> Option<&Connection> {
+        self.connections.iter().find(|connection| connection.state() == State::Established)
+    }
+
+    fn state_of(&self, direction: Direction) -> Option<State> {
+        self.connections.get(direction).map(Connection::state)
+    }
+
+    /// Which connection has this name, if it still exists.
+    fn find(&self, id: ConnectionId) -> Option<Direction> {
+        self.connections.iter().find(|it| it.transport() == Some(id)).map(Connection::direction)
+    }
+
+    /// One step of one connection.
+    fn dispatch(&mut self, direction: Direction, now: Instant, event: FsmEvent) {
+        let collision = match &event {
+            FsmEvent::OpenCollisionDump => true,
+            FsmEvent::NotifMsg(it) => (it.code, it.subcode) == (code::CEASE, 7),
+            _ => false,
+        };
+        let error = collision.then(|| self.shared.last_error.clone());
+        let Some(connection) = self.connections.get_mut(direction) else { return };
+        connection.handle(now, event, &mut self.shared);
+        // An incoming connection lives once.
+        if self.connections.incoming.as_ref().is_some_and(|it| it.transport().is_none()) {
+            self.connections.incoming = None;
+        }
+        // To lose against the other connection is no error as long as that one lives.
+        if let Some(error) = error
+            && self.connections.iter().any(|it| it.state() >= State::OpenSent)
+        {
+            self.shared.last_error = error;
+        }
+    }
+
+    /// One step of the connection with this name.
+    fn dispatch_to(&mut self, id: ConnectionId, now: Instant, event: FsmEvent) {
+        if let Some(direction) = self.find(id) {
+            self.dispatch(direction, now, event);
+        }
+    }
+
+    /// The peer has connected.
+    fn accepted(&mut self, now: Instant, id: ConnectionId) {
+        if !self.started {
+            return self.refuse(id, cease::CONNECTION_REJECTED);
+        }
+        // Here a peer that has restarted would be let in to take the place of the session that it
+        // has forgotten (RFC 4724, 4.2).
+        if self.established().is_some() {
+            return self.refuse(id, cease::COLLISION_RESOLUTION);
+        }
+        // A peer opens one connection at a time: it has given the older one up.
+        self.dispatch(Direction::Incoming, now, FsmEvent::OpenCollisionDump);
+        self.connections.incoming = Some(Connection::new(Direction::Incoming));
+        self.dispatch(Direction::Incoming, now, FsmEvent::TcpConnectionConfirmed(id));
+    }
+
+    fn refuse(&mut self, id: ConnectionId, subcode: u8) {
+        let cease = Notification::new(code::CEASE, subcode);
+        self.shared.actions.push(Action::Send(id, notification::encode(&cease)));
+        self.shared.actions.push(Action::Close(id));
+    }
+
+    fn receive(&mut self, now: Instant, id: ConnectionId, octets: &[u8]) {
+        let Some(direction) = self.find(id) else { return };
+        if let Some(connection) = self.connections.get_mut(direction) {
+            connection.receive(octets);
+        }
+        // Until the octets or the connection are used up.
+        while self.find(id).is_some() {
+            let connection = self.connections.get_mut(direction);
+            let Some(mut event) = connection.and_then(|it| it.next_message(&self.shared)) else {
+                return;
+            };
+            if let FsmEvent::BgpOpen(negotiated) = &event
+                && self.loses_collision(direction, now, negotiated.clone())
+            {
+                event = FsmEvent::OpenCollisionDump;
+            }
+            self.dispatch(direction, now, event);
+        }
+    }
+
+    /// Collision detection (RFC 4271, 6.8), when a good OPEN has come over the connection
+    /// `direction`. Ends the other connection where that is to give way; otherwise says whether
+    /// this one is to.
+    fn loses_collision(&mut self, direction: Direction, now: Instant, theirs: Negotiated) -> bool {
+        let other = match direction {
+            Direction::Outgoing => Direction::Incoming,
+            Direction::Incoming => Direction::Outgoing,
+        };
+        if self.state_of(direction) != Some(State::OpenSent) {
+            // A second OPEN is an error of another kind.
+            return false;
+        }
+        match self.state_of(other) {
+            Some(State::Established) => true,
+            Some(State::OpenConfirm) => {
+                // The connection stays that was opened by the speaker with the higher BGP
+                // identifier, or where both have the same one, with the higher AS number
+                // (RFC 6286, 2.3).
+                let config = &self.shared.config;
+                let we_dominate =
+                    (config.router_id, config.local_as) > (theirs.peer_router_id, theirs.peer_as);
+                let keep = if we_dominate { Direction::Outgoing } else { Direction::Incoming };
+                if direction == keep {
+                    self.dispatch(other, now, FsmEvent::OpenCollisionDump);
+                }
+                direction != keep
+            }
+            // An OPEN of the other may never come.
+            _ => false,
+        }
+    }
+
+    fn stop(&mut self, now: Instant, subcode: u8, reason: &str) {
+        self.started = false;
+        for direction in [Direction::Incoming, Direction::Outgoing] {
+            let cease = Notification::new(code::CEASE, subcode);
+            self.dispatch(direction, now, FsmEvent::ManualStop(cease, reason.to_owned()));
+        }
+        self.shared.last_error = Some(reason.to_owned());
+    }
+
+    /// Restores what the type promises.
+    fn settle(&mut self, now: Instant) {
+        if !self.started {
+            return;
+        }
+        match self.state_of(Direction::Incoming) {
+            // The session is as good as there: a second connection would only collide with it.
+            Some(State::OpenConfirm) if self.connections.outgoing.state() < State::OpenSent => {
+                self.dispatch(Direction::Outgoing, now, FsmEvent::OpenCollisionDump);
+            }
+            Some(State::Established) => {
+                self.dispatch(Direction::Outgoing, now, FsmEvent::OpenCollisionDump);
+            }
+            Some(_) if self.connections.outgoing.state() == State::Established => {
+                self.dispatch(Direction::Incoming, now, FsmEvent::OpenCollisionDump);
+            }
+            Some(State::OpenConfirm) => {}
+            _ if self.connections.outgoing.is_parked() => {
+                self.connections.outgoing.restart_later(now, &mut self.shared)
+            }
+            _ => {}
+        }
+    }
+}
