@@ -1,0 +1,53 @@
+//! `DEL`: removes what there is of an attachment, in whatever state the world is.
+
+use warren_ipam::Store;
+use warren_net::pod;
+use warren_types::ifname;
+
+use crate::args::Attachment;
+use crate::error::Failure;
+use crate::log::Line;
+use crate::netconf::NetConf;
+use crate::remove;
+
+/// Carries it out. Neither the namespace nor the agent is needed; what is gone already is fine.
+///
+/// The name of a host interface depends on the pod and not on the container, so it may be that of
+/// the pod's next sandbox: only what this container's record names is removed, or what no record
+/// names at all.
+pub fn del(conf: &NetConf, attachment: &Attachment, line: &mut Line) -> Result<(), Failure> {
+    let store = Store::new(&conf.run_dir);
+    let mut failures = Vec::new();
+    let mut removed = Vec::new();
+    for entry in store.find(&attachment.owner)? {
+        line.field("host", &entry.host_interface);
+        match remove::attachment(&store, &entry) {
+            Ok(address) => address.iter().for_each(|address| line.field("address", address)),
+            Err(failure) => failures.push(failure),
+        }
+        removed.push(entry.host_interface);
+    }
+    line.phase("remove");
+    for name in unrecorded(conf, attachment).filter(|name| !removed.contains(name)) {
+        match store.while_unclaimed(&name, || pod::delete(&name)) {
+            Ok(Some(Ok(true))) => line.warn("leftover", &name),
+            // There is no such interface, or it is another attachment's.
+            Ok(Some(Ok(false)) | None) => {}
+            Ok(Some(Err(error))) => failures.push(error.into()),
+            Err(error) => failures.push(error.into()),
+        }
+    }
+    line.phase("search");
+    Failure::all(failures)
+}
+
+/// What the attachment's host interface may be called where nothing is recorded of it.
+fn unrecorded(conf: &NetConf, attachment: &Attachment) -> impl Iterator<Item = String> {
+    let named = conf.prev_result.iter().flat_map(|answer| &answer.interfaces);
+    let named = named.filter(|i| i.is_on_host() && i.name.starts_with(ifname::PREFIX));
+    let mut names: Vec<_> = named.map(|interface| interface.name.clone()).collect();
+    names.push(attachment.host_interface());
+    names.sort_unstable();
+    names.dedup();
+    names.into_iter()
+}
