@@ -1,1 +1,74 @@
-//! Placeholder.
+//! The sockets and timers around `warren-bgp`: a BGP speaker on tokio.
+//!
+//! One task, the actor, owns every peer's state machine and all routes; no lock is taken anywhere.
+//! Everything else moves octets:
+//!
+//! ```text
+//!  Speaker (handles)          listener (1x)       connect (0..n per peer)
+//!    | wanted (watch)            |                    |
+//!    | requests (mpsc, 8)        |  events (mpsc, 64) |
+//!    +------------------------> actor (1x) <----------+
+//!                                |   ^
+//!     path changes (mpsc, 1)     |   |  events
+//!   <----------------------------+   |
+//!                        outbox (mpsc, bounded by octets, see below)
+//!                                v   |
+//!                           connection (0..2 per peer and those being closed)
+//! ```
+//!
+//! What bounds each way:
+//! - `wanted` is a state, not a queue: the last call wins.
+//! - `events` is one queue for all connections and fair: a connection reads from its socket only when
+//!   it has a place in it. A peer that floods is slowed down by its own TCP window, and the actor
+//!   sees to its timers after every few events.
+//! - An outbox takes routes only while less than 64 KiB wait in it; what is
+//!   beyond stays in the RIB, where a destination costs one entry however often it changes. The few
+//!   other messages (OPEN, KEEPALIVE, NOTIFICATION) always fit. A peer that takes nothing for a hold
+//!   time loses its session.
+//! - Path changes wait in the RIB in the same way while the receiver is busy.
+//!
+//! Nothing is lost when a wait is cancelled: all that the actor waits for are queues, which keep what
+//! was not received, and the deadline of the next timer, which the state machines keep.
+
+mod actor;
+mod connection;
+mod error_words;
+mod handle;
+mod listener;
+mod rate_limit;
+mod settings;
+mod socket;
+
+use std::net::SocketAddr;
+
+use tokio::sync::mpsc;
+
+pub use handle::{PathChanges, Speaker};
+pub use settings::{PeerSettings, PeerSnapshot, SpeakerConfig, StartError};
+pub use warren_bgp::policy::{ImportPolicy, Refusal};
+pub use warren_bgp::rib::{BestPath, PathChange};
+pub use warren_bgp::session::{HoldTime, State};
+
+/// Listens, and speaks BGP from then on, in tasks of the current tokio runtime. Until
+/// [`Speaker::set_import_policy`] is called, every route is refused.
+///
+/// # Errors
+/// The listening address cannot be had.
+pub async fn start(config: SpeakerConfig) -> Result<(Speaker, PathChanges), StartError> {
+    let listener = socket::listen(config.listen).map_err(|error| StartError::Listen {
+        address: config.listen,
+        reason: error_words::of(&error),
+    })?;
+    let listening: SocketAddr = listener.local_addr().unwrap_or(config.listen);
+    tracing::info!(
+        address = %listening, as_number = config.local_as, router_id = %config.router_id,
+        "listening for BGP peers"
+    );
+    let (changes, receiver) = mpsc::channel(1);
+    let (speaker, inputs) = handle::new(listening);
+    tokio::spawn(actor::run(config, listener, inputs, changes));
+    Ok((speaker, receiver))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,257 @@
+//! The task that owns all peers and all routes.
+//!
+//! Each turn of its loop does a bounded amount: some updates to peers, and then what comes first of
+//! some events, the timers that are due and so on, chosen at random where several wait. So no peer,
+//! however much it sends or is to be sent, keeps the others or the timers waiting.
+
+mod flow;
+mod peer;
+mod perform;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{AbortHandle, JoinSet, yield_now};
+use tokio::time::{sleep_until, timeout};
+use warren_bgp::rib::{PathChange, Rib};
+use warren_bgp::session::Event;
+
+use crate::connection::{ConnectionKey, Happened, Outbox};
+use crate::handle::{Inputs, Request, Wanted};
+use crate::listener;
+use crate::rate_limit::RateLimit;
+use crate::settings::{PeerSettings, PeerSnapshot, SpeakerConfig};
+use peer::Neighbor;
+
+/// Places in the queue of events: enough that connections rarely wait for one another, and at 16 KiB
+/// an event at most 1 MiB.
+const EVENT_QUEUE: usize = 64;
+
+/// Events of one turn: at most 256 KiB of messages.
+const EVENTS_PER_TURN: usize = 16;
+
+/// How long the peers may take to hear that the speaker ends.
+const SHUTDOWN: Duration = Duration::from_secs(3);
+
+struct Actor {
+    config: SpeakerConfig,
+    neighbors: BTreeMap<IpAddr, Neighbor>,
+    connections: HashMap<ConnectionKey, Connection>,
+    next_key: u64,
+    rib: Rib,
+    /// When the machine of each peer wants to be woken.
+    deadlines: BTreeSet<(Instant, IpAddr)>,
+    /// The peer that was given routes last; the others come first.
+    told_last: Option<IpAddr>,
+    unknown_peers: RateLimit,
+    malformed_updates: RateLimit,
+    /// Whether snapshots may differ from those before this turn.
+    has_news: bool,
+    tasks: JoinSet<()>,
+    events: mpsc::Sender<Happened>,
+}
+
+/// A connection that a peer's machine knows.
+struct Connection {
+    peer: IpAddr,
+    stage: Stage,
+}
+
+enum Stage {
+    Opening(AbortHandle),
+    Open {
+        /// This node's end.
+        local: SocketAddr,
+        outbox: Outbox,
+        /// Octets in the outbox, those being written included.
+        queued: usize,
+    },
+}
+
+/// Runs the speaker until it is shut down or nobody has a handle of it any more.
+pub(crate) async fn run(
+    config: SpeakerConfig,
+    listener: TcpListener,
+    inputs: Inputs,
+    changes: mpsc::Sender<Vec<PathChange>>,
+) {
+    let Inputs { mut wanted, mut requests, version } = inputs;
+    let (events, mut happened) = mpsc::channel(EVENT_QUEUE);
+    let mut actor = Actor {
+        config,
+        neighbors: BTreeMap::new(),
+        connections: HashMap::new(),
+        next_key: 0,
+        rib: Rib::default(),
+        deadlines: BTreeSet::new(),
+        told_last: None,
+        unknown_peers: RateLimit::default(),
+        malformed_updates: RateLimit::default(),
+        has_news: false,
+        tasks: JoinSet::new(),
+        events: events.clone(),
+    };
+    let mut listening = JoinSet::new();
+    listening.spawn(listener::run(listener, events));
+    let mut applied = Wanted::default();
+
+    let asked_by = loop {
+        let has_more_to_tell = actor.tell_peers();
+        actor.log_refusals();
+        if std::mem::take(&mut actor.has_news) {
+            version.send_modify(|version| *version += 1);
+        }
+        let deadline = actor.deadlines.first().map(|(at, _)| (*at).into());
+        tokio::select! {
+            Some(first) = happened.recv() => {
+                actor.take(first);
+                actor.take_waiting(&mut happened, EVENTS_PER_TURN);
+            }
+            request = requests.recv() => match request {
+                Some(Request::Peers(answer)) => drop(answer.send(actor.snapshots())),
+                Some(Request::Shutdown(answer)) => break Some(answer),
+                // No handle is left.
+                None => break None,
+            },
+            // An error means that no handle is left: the branch above sees that too.
+            Ok(()) = wanted.changed() => {
+                let next = wanted.borrow_and_update().clone();
+                actor.apply(&applied, &next);
+                applied = next;
+            }
+            place = changes.reserve(), if actor.rib.has_changes() => {
+                flow::report(&mut actor.rib, place.ok());
+            }
+            () = sleep_until(deadline.unwrap_or_else(tokio::time::Instant::now)),
+                if deadline.is_some() =>
+            {
+                // When the whole program was held up, the peers' KEEPALIVEs lie in the sockets: they
+                // count before their silence does.
+                for _ in 0..=actor.neighbors.len() / EVENT_QUEUE {
+                    yield_now().await;
+                    actor.take_waiting(&mut happened, EVENT_QUEUE);
+                }
+                actor.fire_timers();
+            }
+            Some(_) = actor.tasks.join_next() => {}
+            () = yield_now(), if has_more_to_tell => {}
+        }
+    };
+    // From here on nobody is let in, and what still arrives is of no interest.
+    listening.shutdown().await;
+    drop(happened);
+    actor.shut_down(asked_by).await;
+}
+
+impl Actor {
+    /// Brings about what the handles ask for, as far as it has changed. The policy and the blocks
+    /// come before the peers, so that the first routes of a new peer meet them.
+    fn apply(&mut self, before: &Wanted, now: &Wanted) {
+        if !Arc::ptr_eq(&before.policy, &now.policy) {
+            self.rib.set_import_policy((*now.policy).clone());
+        }
+        if !Arc::ptr_eq(&before.originated, &now.originated) {
+            self.rib.originate(now.originated.iter().copied());
+        }
+        if !Arc::ptr_eq(&before.peers, &now.peers) {
+            self.set_peers(&now.peers);
+        }
+        self.has_news = true;
+    }
+
+    fn set_peers(&mut self, settings: &[PeerSettings]) {
+        let mut wanted: BTreeMap<IpAddr, PeerSettings> = settings
+            .iter()
+            .map(|peer| (peer.address.to_canonical(), peer.clone()))
+            .map(|(address, peer)| (address, PeerSettings { address, ..peer }))
+            .collect();
+        let known: Vec<IpAddr> = self.neighbors.keys().copied().collect();
+        for address in known {
+            let next = wanted.get(&address);
+            let is_the_same = self
+                .neighbors
+                .get(&address)
+                .is_some_and(|neighbor| next == Some(&neighbor.settings));
+            if is_the_same {
+                wanted.remove(&address);
+                continue;
+            }
+            let what = if next.is_some() { "changed" } else { "removed" };
+            tracing::info!(peer = %address, "BGP peer {what}");
+            self.remove_peer(address);
+        }
+        for (address, settings) in wanted {
+            let as_number = settings.as_number;
+            tracing::info!(peer = %address, as_number, passive = settings.passive, "BGP peer added");
+            self.neighbors.insert(address, Neighbor::new(&self.config, settings));
+            self.drive(address, Event::ManualStart);
+        }
+    }
+
+    fn remove_peer(&mut self, address: IpAddr) {
+        self.drive(address, Event::Deconfigured);
+        self.rib.forget_peer(address);
+        let Some(neighbor) = self.neighbors.remove(&address) else { return };
+        for (_, key) in neighbor.connections {
+            self.close(key);
+        }
+        if let Some(at) = neighbor.deadline {
+            self.deadlines.remove(&(at, address));
+        }
+    }
+
+    /// Takes events that are there already.
+    fn take_waiting(&mut self, happened: &mut mpsc::Receiver<Happened>, limit: usize) {
+        for _ in 0..limit {
+            let Ok(next) = happened.try_recv() else { return };
+            self.take(next);
+        }
+    }
+
+    fn snapshots(&self) -> Vec<PeerSnapshot> {
+        self.neighbors
+            .iter()
+            .map(|(address, neighbor)| neighbor.snapshot(self.rib.counts(*address)))
+            .collect()
+    }
+
+    /// Wakes the machines whose time has come, each at most once.
+    fn fire_timers(&mut self) {
+        let now = Instant::now();
+        let due: Vec<IpAddr> = self
+            .deadlines
+            .iter()
+            .take_while(|(at, _)| *at <= now)
+            .map(|(_, address)| *address)
+            .collect();
+        for address in due {
+            self.drive(address, Event::Timer);
+        }
+    }
+
+    async fn shut_down(mut self, asked_by: Option<oneshot::Sender<()>>) {
+        let peers: Vec<IpAddr> = self.neighbors.keys().copied().collect();
+        for address in peers {
+            self.drive(address, Event::ManualStop);
+        }
+        // What the machines have not closed is closed here; attempts to connect are given up.
+        let keys: Vec<ConnectionKey> = self.connections.keys().copied().collect();
+        for key in keys {
+            self.close(key);
+        }
+        let told = async { while self.tasks.join_next().await.is_some() {} };
+        if timeout(SHUTDOWN, told).await.is_err() {
+            tracing::warn!("some BGP peers did not hear that the speaker ends");
+        }
+        self.tasks.shutdown().await;
+        tracing::info!("BGP speaker has ended");
+        // The handle may be gone as well.
+        if let Some(answer) = asked_by {
+            let _ = answer.send(());
+        }
+    }
+}

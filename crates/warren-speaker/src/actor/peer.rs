@@ -1,0 +1,105 @@
+//! A peer as the actor keeps it.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::{Instant, SystemTime};
+
+use warren_bgp::message::Family;
+use warren_bgp::rib::Counts;
+use warren_bgp::session::{ConnectRetry, ConnectionId, Peer, PeerConfig, State};
+
+use crate::connection::ConnectionKey;
+use crate::settings::{PeerSettings, PeerSnapshot, SpeakerConfig};
+
+/// A peer and what the state machine does not know of it.
+pub(super) struct Neighbor {
+    pub(super) settings: PeerSettings,
+    pub(super) machine: Peer,
+    /// Its connections, those being opened included: at most a few.
+    pub(super) connections: Vec<(ConnectionId, ConnectionKey)>,
+    /// The connection of the Established session.
+    pub(super) established: Option<ConnectionKey>,
+    /// Whether its session has brought End-of-RIB.
+    pub(super) end_of_rib: bool,
+    /// The entry of this peer among the actor's deadlines.
+    pub(super) deadline: Option<Instant>,
+    pub(super) state: State,
+    since: SystemTime,
+    /// Errors in UPDATEs that the log has heard of, or was spared.
+    pub(super) update_errors: u64,
+    /// The latest error that went to the log, so that each goes there once.
+    pub(super) logged: Option<String>,
+}
+
+impl Neighbor {
+    pub(super) fn new(config: &SpeakerConfig, settings: PeerSettings) -> Self {
+        let machine = PeerConfig {
+            local_as: config.local_as,
+            peer_as: settings.as_number,
+            router_id: config.router_id,
+            hold_time: settings.hold_time,
+            connect_retry: ConnectRetry::default(),
+            passive: settings.passive,
+            families: vec![Family::Ipv4Unicast],
+            loopback_next_hops: settings.address.is_loopback(),
+        };
+        // Randomly keyed by the standard library: enough for jitter.
+        let seed = RandomState::new().build_hasher().finish();
+        Self {
+            settings,
+            machine: Peer::new(machine, seed),
+            connections: Vec::new(),
+            established: None,
+            end_of_rib: false,
+            deadline: None,
+            state: State::Idle,
+            since: SystemTime::now(),
+            update_errors: 0,
+            logged: None,
+        }
+    }
+
+    /// Takes over the machine's state; says whether it is a new one.
+    pub(super) fn observe(&mut self) -> bool {
+        let state = self.machine.state();
+        let is_new = state != self.state;
+        if is_new {
+            self.state = state;
+            self.since = SystemTime::now();
+        }
+        is_new
+    }
+
+    /// The machine's name for a connection.
+    pub(super) fn id(&self, key: ConnectionKey) -> Option<ConnectionId> {
+        self.connections.iter().find(|(_, known)| *known == key).map(|(id, _)| *id)
+    }
+
+    /// The driver's name for a connection.
+    pub(super) fn key(&self, id: ConnectionId) -> Option<ConnectionKey> {
+        self.connections.iter().find(|(known, _)| *known == id).map(|(_, key)| *key)
+    }
+
+    pub(super) fn snapshot(&self, counts: Counts) -> PeerSnapshot {
+        let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        PeerSnapshot {
+            address: self.settings.address,
+            as_number: self.settings.as_number,
+            state: self.state,
+            since: self.since,
+            last_error: self.last_error(),
+            prefixes_received: count(counts.received),
+            prefixes_advertised: count(counts.advertised),
+            refused: counts.refused,
+            end_of_rib: self.end_of_rib,
+        }
+    }
+
+    fn last_error(&self) -> Option<String> {
+        match self.machine.last_error() {
+            Some(error) => Some(error.to_owned()),
+            None if self.state == State::Established => None,
+            None if self.settings.passive => Some("waiting for the peer to connect".to_owned()),
+            None => Some("session is being established".to_owned()),
+        }
+    }
+}

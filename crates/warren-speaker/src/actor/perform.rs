@@ -1,0 +1,275 @@
+//! Between the state machines and the connections: events in, actions out.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::net::TcpStream;
+use warren_bgp::rib::Session;
+use warren_bgp::session::{Action, ConnectionId, Event, Negotiated, State};
+
+use super::{Actor, Connection, Stage};
+use crate::connection::{self, ConnectionKey, Happened};
+use crate::{error_words, socket};
+
+/// How long a peer may take nothing where no hold time was agreed on (RFC 9687, 5).
+const STUCK_WITHOUT_HOLD_TIME: Duration = Duration::from_secs(480);
+
+impl Actor {
+    /// Takes an event of a connection. One of a connection that is gone means nothing any more.
+    pub(super) fn take(&mut self, happened: Happened) {
+        match happened {
+            Happened::Accepted(stream, from) => self.accepted(stream, from),
+            Happened::Connected(key, outcome) => self.connected(key, outcome),
+            Happened::Received(key, bytes) => {
+                self.drive_by(key, |id| Event::Bytes(id, bytes));
+            }
+            Happened::Closed(key, reason) => {
+                self.drive_by(key, |id| Event::Closed(id, reason));
+                self.close(key);
+            }
+            Happened::Sent(key, octets) => {
+                if let Some(Connection { stage: Stage::Open { queued, .. }, .. }) =
+                    self.connections.get_mut(&key)
+                {
+                    *queued = queued.saturating_sub(octets);
+                }
+            }
+            Happened::Stuck(key, limit) => {
+                let reason =
+                    format!("peer has taken nothing that was sent for {} s", limit.as_secs());
+                self.drive_by(key, |_| Event::Overload(reason));
+            }
+        }
+    }
+
+    fn accepted(&mut self, stream: TcpStream, from: SocketAddr) {
+        let address = from.ip().to_canonical();
+        let Some(neighbor) = self.neighbors.get_mut(&address) else {
+            if self.unknown_peers.passes(address, Instant::now()) {
+                tracing::warn!(%address, "BGP connection refused: no such peer is configured");
+            }
+            return;
+        };
+        // An error here means that the caller is gone.
+        let Ok(local) = socket::prepare(&stream).and_then(|()| stream.local_addr()) else {
+            return;
+        };
+        let id = neighbor.machine.new_connection_id();
+        let key = self.add_connection(address, id, |actor, key| actor.carry(key, stream, local));
+        self.drive_by(key, Event::Accepted);
+    }
+
+    fn connected(&mut self, key: ConnectionKey, outcome: io::Result<TcpStream>) {
+        let outcome = outcome.and_then(|stream| Ok((stream.local_addr()?, stream)));
+        match outcome {
+            Ok((local, stream)) => {
+                // Given up meanwhile: the connection closes with `stream`.
+                if !self.connections.contains_key(&key) {
+                    return;
+                }
+                let stage = self.carry(key, stream, local);
+                if let Some(connection) = self.connections.get_mut(&key) {
+                    connection.stage = stage;
+                }
+                self.drive_by(key, Event::ConnectSucceeded);
+            }
+            Err(error) => {
+                self.drive_by(key, |id| Event::ConnectFailed(id, error_words::of(&error)));
+                self.close(key);
+            }
+        }
+    }
+
+    /// Drives the machine of the peer that this connection belongs to.
+    fn drive_by(&mut self, key: ConnectionKey, event: impl FnOnce(ConnectionId) -> Event) {
+        let Some(peer) = self.connections.get(&key).map(|connection| connection.peer) else {
+            return;
+        };
+        let Some(id) = self.neighbors.get(&peer).and_then(|neighbor| neighbor.id(key)) else {
+            return;
+        };
+        self.drive(peer, event(id));
+    }
+
+    /// Feeds a peer's machine and does what it says.
+    pub(super) fn drive(&mut self, address: IpAddr, event: Event) {
+        let Some(neighbor) = self.neighbors.get_mut(&address) else { return };
+        // Only a message can establish a session, and it does so on its own connection.
+        let source = match &event {
+            Event::Bytes(id, _) => neighbor.key(*id),
+            _ => None,
+        };
+        for action in neighbor.machine.handle(Instant::now(), event) {
+            self.perform(address, source, action);
+        }
+        self.observe(address);
+    }
+
+    fn perform(&mut self, address: IpAddr, source: Option<ConnectionKey>, action: Action) {
+        let Some(neighbor) = self.neighbors.get(&address) else { return };
+        match action {
+            Action::Connect(id) => {
+                let (source, port) = (neighbor.settings.source, neighbor.settings.port);
+                let target = SocketAddr::new(address, port);
+                let events = self.events.clone();
+                self.add_connection(address, id, |actor, key| {
+                    Stage::Opening(actor.tasks.spawn(async move {
+                        let outcome = socket::connect(source, target).await;
+                        // An error means that the actor has ended.
+                        drop(events.send(Happened::Connected(key, outcome)).await);
+                    }))
+                });
+            }
+            Action::Send(id, bytes) => {
+                if let Some(key) = neighbor.key(id) {
+                    send(&mut self.connections, key, bytes);
+                }
+            }
+            Action::Close(id) => {
+                if let Some(key) = neighbor.key(id) {
+                    self.close(key);
+                }
+            }
+            Action::Up(negotiated) => self.up(address, source, negotiated),
+            Action::Down(reason) => {
+                tracing::warn!(peer = %address, reason, "BGP session ended");
+                self.rib.peer_down(address);
+                if let Some(neighbor) = self.neighbors.get_mut(&address) {
+                    neighbor.established = None;
+                    neighbor.end_of_rib = false;
+                    neighbor.logged = Some(reason);
+                }
+            }
+            Action::Update(update) => {
+                if update.is_end_of_rib()
+                    && let Some(neighbor) = self.neighbors.get_mut(&address)
+                {
+                    neighbor.end_of_rib = true;
+                }
+                self.rib.update(address, update);
+                self.has_news = true;
+            }
+            Action::Refresh(family) => self.rib.refresh(address, family),
+        }
+    }
+
+    fn up(&mut self, address: IpAddr, source: Option<ConnectionKey>, negotiated: Negotiated) {
+        let Some(key) = source else { return };
+        let Some(Stage::Open { local, outbox, .. }) =
+            self.connections.get(&key).map(|connection| &connection.stage)
+        else {
+            return;
+        };
+        outbox.stuck_after(match negotiated.hold_time {
+            Duration::ZERO => STUCK_WITHOUT_HOLD_TIME,
+            hold_time => hold_time,
+        });
+        tracing::info!(
+            peer = %address, router_id = %negotiated.peer_router_id,
+            as_number = negotiated.peer_as, hold_time = negotiated.hold_time.as_secs(),
+            families = ?negotiated.families, "BGP session established"
+        );
+        self.rib.peer_up(Session {
+            peer: address,
+            peer_as: negotiated.peer_as,
+            peer_router_id: negotiated.peer_router_id,
+            local_address: local.ip().to_canonical(),
+            local_as: self.config.local_as,
+            families: negotiated.families,
+        });
+        if let Some(neighbor) = self.neighbors.get_mut(&address) {
+            neighbor.established = Some(key);
+            neighbor.end_of_rib = false;
+            neighbor.logged = None;
+        }
+    }
+
+    /// Takes over what has become of a peer's machine.
+    fn observe(&mut self, address: IpAddr) {
+        let Some(neighbor) = self.neighbors.get_mut(&address) else { return };
+        let deadline = neighbor.machine.next_deadline();
+        if deadline != neighbor.deadline {
+            if let Some(at) = neighbor.deadline {
+                self.deadlines.remove(&(at, address));
+            }
+            self.deadlines.extend(deadline.map(|at| (at, address)));
+            neighbor.deadline = deadline;
+        }
+        self.has_news |= neighbor.observe();
+        let errors = neighbor.machine.update_errors();
+        let count = errors.withdrawn + errors.discarded;
+        if count > neighbor.update_errors {
+            neighbor.update_errors = count;
+            if self.malformed_updates.passes(address, Instant::now()) {
+                tracing::warn!(
+                    peer = %address, reason = errors.last.as_deref(),
+                    taken_as_withdrawn = errors.withdrawn, attributes_discarded = errors.discarded,
+                    "peer sends malformed UPDATEs"
+                );
+            }
+        }
+        let error = neighbor.machine.last_error();
+        if neighbor.state != State::Established && error != neighbor.logged.as_deref() {
+            neighbor.logged = error.map(str::to_owned);
+            if let Some(reason) = error {
+                tracing::info!(peer = %address, reason, "BGP session does not come up");
+            }
+            self.has_news = true;
+        }
+    }
+
+    /// Names a connection and keeps it under that name.
+    fn add_connection(
+        &mut self,
+        peer: IpAddr,
+        id: ConnectionId,
+        stage: impl FnOnce(&mut Self, ConnectionKey) -> Stage,
+    ) -> ConnectionKey {
+        let key = ConnectionKey(self.next_key);
+        self.next_key += 1;
+        let stage = stage(self, key);
+        self.connections.insert(key, Connection { peer, stage });
+        if let Some(neighbor) = self.neighbors.get_mut(&peer) {
+            neighbor.connections.push((id, key));
+        }
+        key
+    }
+
+    /// Starts the task of an open connection.
+    fn carry(&mut self, key: ConnectionKey, stream: TcpStream, local: SocketAddr) -> Stage {
+        let (outbox, task) = connection::start(key, stream, self.events.clone());
+        self.tasks.spawn(task);
+        Stage::Open { local, outbox, queued: 0 }
+    }
+
+    /// Forgets a connection: its task writes what is left and ends by itself.
+    pub(super) fn close(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.connections.remove(&key) else { return };
+        if let Stage::Opening(attempt) = &connection.stage {
+            attempt.abort();
+        }
+        if let Some(neighbor) = self.neighbors.get_mut(&connection.peer) {
+            neighbor.connections.retain(|(_, known)| *known != key);
+            if neighbor.established == Some(key) {
+                neighbor.established = None;
+            }
+        }
+    }
+}
+
+/// Puts octets into the outbox of a connection, if it is open.
+pub(super) fn send(
+    connections: &mut HashMap<ConnectionKey, Connection>,
+    key: ConnectionKey,
+    bytes: Bytes,
+) {
+    if let Some(Connection { stage: Stage::Open { outbox, queued, .. }, .. }) =
+        connections.get_mut(&key)
+    {
+        *queued += bytes.len();
+        outbox.send(bytes);
+    }
+}

@@ -1,0 +1,107 @@
+//! How the rest of the program talks to the speaker.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use ipnetwork::IpNetwork;
+use tokio::sync::{mpsc, oneshot, watch};
+use warren_bgp::policy::ImportPolicy;
+use warren_bgp::rib::PathChange;
+
+use crate::settings::{PeerSettings, PeerSnapshot};
+
+/// The changes of best paths, in batches, each destination's in order. While nobody receives they
+/// add up to the latest state rather than to a queue.
+pub type PathChanges = mpsc::Receiver<Vec<PathChange>>;
+
+/// A running speaker. Cheap to clone; when the last one is dropped the speaker ends its sessions as
+/// [`shutdown`](Self::shutdown) does.
+#[derive(Debug, Clone)]
+pub struct Speaker {
+    wanted: watch::Sender<Wanted>,
+    requests: mpsc::Sender<Request>,
+    version: watch::Receiver<u64>,
+    listening: SocketAddr,
+}
+
+/// What the actor is to bring about. A part that was not set again is the same `Arc`.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Wanted {
+    pub(crate) peers: Arc<Vec<PeerSettings>>,
+    pub(crate) originated: Arc<BTreeSet<IpNetwork>>,
+    pub(crate) policy: Arc<ImportPolicy>,
+}
+
+/// What the actor is asked.
+#[derive(Debug)]
+pub(crate) enum Request {
+    Peers(oneshot::Sender<Vec<PeerSnapshot>>),
+    Shutdown(oneshot::Sender<()>),
+}
+
+/// The actor's ends.
+#[derive(Debug)]
+pub(crate) struct Inputs {
+    pub(crate) wanted: watch::Receiver<Wanted>,
+    pub(crate) requests: mpsc::Receiver<Request>,
+    pub(crate) version: watch::Sender<u64>,
+}
+
+pub(crate) fn new(listening: SocketAddr) -> (Speaker, Inputs) {
+    let (wanted, wanted_receiver) = watch::channel(Wanted::default());
+    // Who asks waits for the answer, so that there are as many places as may ask at once.
+    let (requests, requests_receiver) = mpsc::channel(8);
+    let (version_sender, version) = watch::channel(0);
+    let inputs =
+        Inputs { wanted: wanted_receiver, requests: requests_receiver, version: version_sender };
+    (Speaker { wanted, requests, version, listening }, inputs)
+}
+
+impl Speaker {
+    /// The address that peers can connect to.
+    pub fn listening(&self) -> SocketAddr {
+        self.listening
+    }
+
+    /// The peers to have, in place of those before. One that is not in the list any more is told
+    /// Cease, Peer De-configured; one whose settings changed is restarted; the others do not
+    /// notice. Of two with one address the last counts.
+    pub fn set_peers(&self, peers: Vec<PeerSettings>) {
+        self.wanted.send_modify(|wanted| wanted.peers = Arc::new(peers));
+    }
+
+    /// The blocks to announce, in place of those before.
+    pub fn originate(&self, blocks: BTreeSet<IpNetwork>) {
+        self.wanted.send_modify(|wanted| wanted.originated = Arc::new(blocks));
+    }
+
+    /// Which routes to believe from now on; those already here are judged again.
+    pub fn set_import_policy(&self, policy: ImportPolicy) {
+        self.wanted.send_modify(|wanted| wanted.policy = Arc::new(policy));
+    }
+
+    /// How each peer is doing, by address; empty when the speaker has ended.
+    pub async fn peers(&self) -> Vec<PeerSnapshot> {
+        let (answer, answered) = oneshot::channel();
+        if self.requests.send(Request::Peers(answer)).await.is_err() {
+            return Vec::new();
+        }
+        answered.await.unwrap_or_default()
+    }
+
+    /// A number that grows whenever [`peers`](Self::peers) may have something new to tell.
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.version.clone()
+    }
+
+    /// Ends every session with Cease, Administrative Shutdown, and the speaker; returns when the
+    /// peers have been told, or after a few seconds if one does not listen.
+    pub async fn shutdown(&self) {
+        let (answer, answered) = oneshot::channel();
+        if self.requests.send(Request::Shutdown(answer)).await.is_ok() {
+            // An error means that the speaker has ended: that is what was asked for.
+            let _ = answered.await;
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! What is told to the speaker and what it tells.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::SystemTime;
+
+use warren_bgp::policy::Refusal;
+use warren_bgp::session::{HoldTime, State};
+
+/// What holds for all sessions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpeakerConfig {
+    /// This node's AS number.
+    pub local_as: u32,
+    /// This node's BGP identifier (RFC 4271, 4.2); never 0.0.0.0.
+    pub router_id: Ipv4Addr,
+    /// Where peers connect to. Port 0 takes a free one. `[::]` takes IPv4 as well.
+    pub listen: SocketAddr,
+}
+
+/// A peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerSettings {
+    /// Where it is. A connection from anywhere else is not from this peer.
+    pub address: IpAddr,
+    /// The port it listens on.
+    pub port: u16,
+    /// Its AS number.
+    pub as_number: u32,
+    /// Whether to leave connecting to the peer.
+    pub passive: bool,
+    /// The hold time to propose.
+    pub hold_time: HoldTime,
+    /// This node's address to connect from; by default the kernel chooses.
+    pub source: Option<IpAddr>,
+}
+
+/// How a peer is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerSnapshot {
+    /// Where it is.
+    pub address: IpAddr,
+    /// Its AS number.
+    pub as_number: u32,
+    /// The state of its session.
+    pub state: State,
+    /// Since when it is in that state.
+    pub since: SystemTime,
+    /// Why the last session ended or the next one does not come up, in words. There always is one
+    /// unless the state is Established.
+    pub last_error: Option<String>,
+    /// Prefixes that it announces now, refused ones included.
+    pub prefixes_received: u64,
+    /// Prefixes that it has been told of and that still hold.
+    pub prefixes_advertised: u64,
+    /// How many of the prefixes that it announced so far were refused, by reason.
+    pub refused: BTreeMap<Refusal, u64>,
+    /// Whether it has said in this session that all its routes have been announced (RFC 4724, 2).
+    pub end_of_rib: bool,
+}
+
+/// Why a speaker did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The listening address cannot be had.
+    #[error(
+        "cannot listen for BGP on {address}: {reason}; \
+         see that no other BGP daemon runs here and that the address is this node's"
+    )]
+    Listen {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the kernel said.
+        reason: String,
+    },
+}

@@ -1,0 +1,101 @@
+//! The operator's commands: ask the agent, print what it says.
+
+mod table;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::bail;
+use clap::ValueEnum;
+use serde::Serialize;
+use warren_types::control::{Request, Response};
+use warren_types::run_dir::RunDir;
+use warren_types::status::Status;
+
+use crate::client::ask;
+
+/// The form of the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+    /// For programs and people.
+    Yaml,
+}
+
+/// `agent status`.
+pub fn status(run_dir: &RunDir, format: Format) -> anyhow::Result<String> {
+    let status = ask_status(run_dir)?;
+    render(format, &status, table::status)
+}
+
+/// `agent peers`.
+pub fn peers(run_dir: &RunDir, format: Format) -> anyhow::Result<String> {
+    let status = ask_status(run_dir)?;
+    render(format, &status.peers, |peers| table::peers(peers))
+}
+
+/// `agent ipam`.
+pub fn ipam(run_dir: &RunDir, format: Format) -> anyhow::Result<String> {
+    let status = ask_status(run_dir)?;
+    render(format, &status.ipam, table::ipam)
+}
+
+/// `agent routes`.
+pub fn routes(run_dir: &RunDir, format: Format) -> anyhow::Result<String> {
+    let Response::Routes(routes) = ask(run_dir, Request::Routes)? else {
+        bail!("the agent answered another question; are both of one version?");
+    };
+    render(format, &routes, |routes| table::routes(routes))
+}
+
+/// `agent ready`: a probe, so the reason is one line and the exit code is the answer.
+pub fn ready(run_dir: &RunDir) -> ExitCode {
+    match ask_status(run_dir) {
+        Ok(status) if status.ready => verdict(true, "ready"),
+        Ok(status) => verdict(false, &status.reasons.join("; ")),
+        Err(error) => verdict(false, &format!("{error:#}")),
+    }
+}
+
+/// `agent live`: a probe like [`ready`].
+pub fn live(run_dir: &RunDir) -> ExitCode {
+    match ask(run_dir, Request::Live) {
+        Ok(Response::Live(stuck)) if stuck.is_empty() => verdict(true, "live"),
+        Ok(Response::Live(stuck)) => verdict(false, &stuck.join("; ")),
+        Ok(_) => verdict(false, "the agent answered another question; are both of one version?"),
+        Err(error) => verdict(false, &format!("{error:#}")),
+    }
+}
+
+fn verdict(good: bool, line: &str) -> ExitCode {
+    print(line);
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Prints `text` as whole lines. A reader that went away, as `head` does, is no error.
+pub fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{}", text.trim_end());
+}
+
+fn ask_status(run_dir: &RunDir) -> anyhow::Result<Status> {
+    match ask(run_dir, Request::Status)? {
+        Response::Status(status) => Ok(*status),
+        _ => bail!("the agent answered another question; are both of one version?"),
+    }
+}
+
+fn render<T: Serialize>(
+    format: Format,
+    value: &T,
+    table: impl FnOnce(&T) -> String,
+) -> anyhow::Result<String> {
+    Ok(match format {
+        Format::Table => table(value),
+        Format::Json => serde_json::to_string_pretty(value)?,
+        Format::Yaml => serde_saphyr::to_string(value)?,
+    })
+}

@@ -1,0 +1,144 @@
+//! What people see.
+
+use comfy_table::{Table, presets};
+use jiff::Timestamp;
+use warren_types::status::{Ipam, Peer, Route, Status, Tunnel};
+
+/// The whole status: what is wrong first.
+pub fn status(status: &Status) -> String {
+    let node = &status.node;
+    let mut text = format!(
+        "Node {}  {}  AS {}  up {}  version {}\n",
+        node.name,
+        node.address.map_or_else(|| "no address".into(), |a| a.to_string()),
+        node.as_number,
+        duration(node.uptime_seconds),
+        node.version,
+    );
+    if status.ready {
+        text.push_str("Ready\n");
+    } else {
+        for (i, reason) in status.reasons.iter().enumerate() {
+            let lead = if i == 0 { "NOT READY: " } else { "           " };
+            text.push_str(&format!("{lead}{reason}\n"));
+        }
+    }
+    if let Some(tunnel) = &node.tunnel {
+        text.push_str(&format!("Tunnel {}\n", tunnel_words(tunnel)));
+    }
+    text.push_str(&format!(
+        "Routes {} desired, {} programmed\n",
+        status.routes.desired, status.routes.programmed
+    ));
+    for drift in &status.routes.drift {
+        text.push_str(&format!("  {}: {}, since {}\n", drift.prefix, drift.problem, drift.since));
+    }
+    text.push_str(&format!("\n{}\n\n{}", peers(&status.peers), ipam(&status.ipam)));
+    text
+}
+
+fn tunnel_words(tunnel: &Tunnel) -> String {
+    format!(
+        "{} {} mtu {} {}",
+        tunnel.device,
+        tunnel.address.map_or_else(|| "without address".into(), |a| a.to_string()),
+        tunnel.mtu,
+        if tunnel.up { "up" } else { "DOWN" }
+    )
+}
+
+/// The peers, each with what is wrong with it.
+pub fn peers(peers: &[Peer]) -> String {
+    if peers.is_empty() {
+        return "No peers are configured.".into();
+    }
+    let rows = peers.iter().map(|peer| {
+        vec![
+            peer.address.to_string(),
+            peer.name.clone().unwrap_or_default(),
+            peer.as_number.to_string(),
+            peer.kind.as_str().into(),
+            peer.state.clone(),
+            age(peer.since),
+            format!("{}/{}", peer.prefixes_received, peer.prefixes_advertised),
+            info(peer),
+        ]
+    });
+    table(&["PEER", "NAME", "AS", "TYPE", "STATE", "SINCE", "RX/TX", "INFO"], rows)
+}
+
+fn info(peer: &Peer) -> String {
+    let refused = peer.prefixes_refused.iter().map(|(why, n)| format!("{n} refused: {why}"));
+    let error = peer.last_error.iter().filter(|_| peer.state != "Established").cloned();
+    error.chain(refused).collect::<Vec<_>>().join("; ")
+}
+
+/// The blocks.
+pub fn ipam(ipam: &Ipam) -> String {
+    if ipam.blocks.is_empty() {
+        return "This node has no block.".into();
+    }
+    let rows = ipam
+        .blocks
+        .iter()
+        .map(|b| vec![b.cidr.to_string(), b.allocated.to_string(), b.capacity.to_string()]);
+    table(&["BLOCK", "ALLOCATED", "CAPACITY"], rows)
+}
+
+/// The routes.
+pub fn routes(routes: &[Route]) -> String {
+    if routes.is_empty() {
+        return "There are no routes to keep.".into();
+    }
+    let rows = routes.iter().map(|r| {
+        vec![
+            r.route.clone(),
+            r.learned_from.map_or_else(|| "own block".into(), |a| a.to_string()),
+            r.problem.clone().unwrap_or_else(|| {
+                if r.programmed { "programmed".into() } else { "not yet programmed".into() }
+            }),
+        ]
+    });
+    table(&["ROUTE", "LEARNED FROM", "STATE"], rows)
+}
+
+fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(header.iter().copied());
+    for row in rows {
+        table.add_row(row);
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.trim_fmt()
+}
+
+fn age(since: Timestamp) -> String {
+    let seconds = Timestamp::now().as_second().saturating_sub(since.as_second());
+    duration(u64::try_from(seconds).unwrap_or(0))
+}
+
+/// A duration in its two greatest units, as `kubectl get` shows an age.
+fn duration(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3_600 => format!("{minutes}m{}s", seconds % 60),
+        3_600..86_400 => format!("{hours}h{minutes}m"),
+        _ => format!("{days}d{hours}h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::duration;
+
+    #[test]
+    fn a_duration_shows_its_two_greatest_units() {
+        let cases = [(0, "0s"), (59, "59s"), (61, "1m1s"), (3_600, "1h0m"), (90_061, "1d1h")];
+        for (seconds, expected) in cases {
+            assert_eq!(duration(seconds), expected);
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! What a configuration must satisfy beyond its form.
+
+use ipnetwork::IpNetwork;
+use warren_types::pool::{self, Encapsulation};
+
+use super::{Config, DatastoreKind};
+
+/// Finds the first thing that cannot work.
+///
+/// # Errors
+/// A sentence that names the key and value and says what to do.
+pub fn check(config: &Config) -> Result<(), String> {
+    if config.datastore == DatastoreKind::Kubernetes {
+        return Err(
+            "datastore: kubernetes is not part of this version; use `datastore: file` with \
+                    `blocks` and `peers`"
+                .into(),
+        );
+    }
+    if config.as_number == 0 {
+        return Err("asNumber: 0 is reserved (RFC 7607); use your own, or 64512".into());
+    }
+    if config.router_id.is_some_and(|id| id.is_unspecified()) {
+        return Err("routerId: 0.0.0.0 is no BGP identifier (RFC 6286); leave it out to have the \
+                    node's address"
+            .into());
+    }
+    hold_time("holdTimeSeconds", config.hold_time_seconds)?;
+    pools(config)?;
+    blocks(config)?;
+    peers(config)
+}
+
+fn hold_time(key: &str, seconds: u16) -> Result<(), String> {
+    match seconds {
+        1 | 2 => Err(format!(
+            "{key}: {seconds} is not allowed (RFC 4271, 4.2): use 3 or more, or 0 for none"
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn pools(config: &Config) -> Result<(), String> {
+    if config.pools.is_empty() {
+        return Err("pools: there is none; name the range that pod addresses come from".into());
+    }
+    for pool in &config.pools {
+        canonical("pools: cidr", pool.cidr)?;
+        if matches!(pool.encapsulation, Encapsulation::Vxlan | Encapsulation::VxlanCrossSubnet) {
+            return Err(format!(
+                "pools: {} asks for VXLAN, which is not part of this version; use IPIP, \
+                 IPIPCrossSubnet or None",
+                pool.cidr
+            ));
+        }
+        let longest = if pool.cidr.is_ipv4() { 32 } else { 128 };
+        if pool.block_size < pool.cidr.prefix() || pool.block_size > longest {
+            return Err(format!(
+                "pools: blockSize {} does not fit into {}: use {} to {longest}",
+                pool.block_size,
+                pool.cidr,
+                pool.cidr.prefix()
+            ));
+        }
+    }
+    for (i, a) in config.pools.iter().enumerate() {
+        for b in config.pools.iter().skip(i + 1) {
+            if pool::contains(&a.cidr, &b.cidr) || pool::contains(&b.cidr, &a.cidr) {
+                return Err(format!("pools: {} and {} overlap", a.cidr, b.cidr));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn blocks(config: &Config) -> Result<(), String> {
+    for (i, block) in config.blocks.iter().enumerate() {
+        canonical("blocks", *block)?;
+        if pool::holding(&config.pools, block).is_none() {
+            return Err(format!(
+                "blocks: {block} lies in none of the pools; correct it, or add its pool"
+            ));
+        }
+        for other in config.blocks.iter().skip(i + 1) {
+            if pool::contains(block, other) || pool::contains(other, block) {
+                return Err(format!("blocks: {block} and {other} overlap"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn peers(config: &Config) -> Result<(), String> {
+    for (i, peer) in config.peers.iter().enumerate() {
+        if Some(peer.address) == config.node.address {
+            return Err(format!("peers: {} is this node's own address", peer.address));
+        }
+        if config.peers.iter().skip(i + 1).any(|other| other.address == peer.address) {
+            return Err(format!("peers: {} is there twice", peer.address));
+        }
+        if peer.as_number == Some(0) {
+            return Err(format!("peers: {}: asNumber 0 is reserved (RFC 7607)", peer.address));
+        }
+        if let Some(seconds) = peer.hold_time_seconds {
+            hold_time(&format!("peers: {}: holdTimeSeconds", peer.address), seconds)?;
+        }
+    }
+    Ok(())
+}
+
+fn canonical(key: &str, network: IpNetwork) -> Result<(), String> {
+    if network.ip() == network.network() {
+        return Ok(());
+    }
+    Err(format!(
+        "{key}: {network} has bits behind its prefix length; did you mean {}/{}?",
+        network.network(),
+        network.prefix()
+    ))
+}

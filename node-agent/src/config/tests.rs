@@ -1,0 +1,87 @@
+use super::*;
+
+const WHOLE: &str = "
+node: {name: node1, address: 192.168.0.176}
+runDir: /run/warren
+datastore: file
+asNumber: 64512
+listenPort: 179
+pools:
+- cidr: 172.16.0.0/16
+  blockSize: 26
+  encapsulation: IPIP
+  natOutgoing: true
+blocks: [172.16.52.128/26]
+peers:
+- {address: 192.168.0.146, asNumber: 64512}
+";
+
+fn read(text: &str) -> Result<Config, String> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("config.yaml");
+    std::fs::write(&path, text).unwrap();
+    Config::read(&path).map_err(|e| e.to_string())
+}
+
+#[test]
+fn the_documented_example_is_read() {
+    let config = read(WHOLE).unwrap();
+    assert_eq!(config.node.name.as_deref(), Some("node1"));
+    assert_eq!(config.blocks, ["172.16.52.128/26".parse().unwrap()]);
+    assert_eq!(config.peers[0].port, 179);
+    assert_eq!(config.hold_time_seconds, 90);
+    assert_eq!(config.route_protocol, 12);
+}
+
+#[test]
+fn an_unknown_key_is_named_with_its_line() {
+    let error = read(&WHOLE.replace("listenPort", "listenport")).unwrap_err();
+    assert!(error.contains("listenport"), "{error}");
+    assert!(error.contains("line 6"), "{error}");
+    let error = read(&WHOLE.replace("blockSize", "blocksize")).unwrap_err();
+    assert!(error.contains("blocksize"), "{error}");
+    assert!(error.contains("line 9"), "{error}");
+}
+
+#[test]
+fn a_value_of_the_wrong_kind_is_named_with_its_line() {
+    let error = read(&WHOLE.replace("192.168.0.146", "192.168.0.1460")).unwrap_err();
+    assert!(error.contains("line 14"), "{error}");
+    let error = read(&WHOLE.replace("IPIP", "IPinIP")).unwrap_err();
+    assert!(error.contains("IPinIP") && error.contains("line 10"), "{error}");
+}
+
+#[test]
+fn what_cannot_work_is_refused_with_what_to_do() {
+    let cases = [
+        ("datastore: file", "datastore: kubernetes", "use `datastore: file`"),
+        ("asNumber: 64512\n", "asNumber: 0\n", "asNumber: 0 is reserved"),
+        ("172.16.52.128/26", "172.16.52.130/26", "did you mean 172.16.52.128/26?"),
+        ("172.16.52.128/26", "10.0.0.0/26", "lies in none of the pools"),
+        ("172.16.52.128/26", "172.16.52.128/26, 172.16.52.0/24", "overlap"),
+        ("172.16.0.0/16", "172.16.0.1/16", "did you mean 172.16.0.0/16?"),
+        ("blockSize: 26", "blockSize: 33", "use 16 to 32"),
+        ("blockSize: 26", "blockSize: 8", "use 16 to 32"),
+        ("IPIP", "VXLAN", "not part of this version"),
+        ("192.168.0.146", "192.168.0.176", "this node's own address"),
+        ("listenPort: 179", "holdTimeSeconds: 2", "use 3 or more"),
+        ("listenPort: 179", "routerId: 0.0.0.0", "no BGP identifier"),
+        (
+            "- {address: 192.168.0.146",
+            "- {address: 192.168.0.146}\n- {address: 192.168.0.146",
+            "there twice",
+        ),
+    ];
+    for (from, to, expected) in cases {
+        assert!(WHOLE.contains(from), "{from}");
+        let error = read(&WHOLE.replacen(from, to, 1)).unwrap_err();
+        assert!(error.contains(expected), "{to}: {error}");
+        assert!(error.contains("config.yaml"), "{error}");
+    }
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error = Config::read(Path::new("/nowhere/agent.yaml")).unwrap_err().to_string();
+    assert!(error.contains("/nowhere/agent.yaml"), "{error}");
+}

@@ -1,0 +1,102 @@
+//! `agent run`: wires the parts together and passes events on.
+//!
+//! ```text
+//!  configuration file ──> datastore::Snapshot ──┬─> speaker (BGP; its own task)
+//!  SIGHUP ──────────────────────┘               │        │ path changes
+//!                                               v        v
+//!                                     dataplane::Known ──> dataplane (its own thread: the only
+//!  operator ──> control socket ──┐                   │     one that touches the kernel)
+//!                                v                   v
+//!                             report::status <── Report ──> node description for the plugin
+//! ```
+//!
+//! One loop holds all state of this program and never waits for anything but its events.
+
+mod address;
+mod control;
+mod readiness;
+mod report;
+mod wiring;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
+use tracing::{error, info};
+use warren_types::run_dir::RunDir;
+
+use crate::config::Config;
+use crate::daemon::wiring::Agent;
+
+/// How long routes of this agent's former life stay at most although no peer has announced them
+/// again: a peer that is there has announced its routes long before, and one that is dead must not
+/// hold a stale route for longer.
+const SETTLE_AFTER: Duration = Duration::from_secs(30);
+
+/// How long they stay after every peer has said that it has announced all: the time for the last of
+/// those to come through to here.
+const SETTLE_AFTER_END_OF_RIB: Duration = Duration::from_secs(1);
+
+/// Runs the daemon until SIGTERM or SIGINT.
+///
+/// # Errors
+/// The configuration cannot be used, or something that the agent cannot do without failed at the
+/// start: the BGP port, the run directory, the kernel's netlink socket.
+pub fn run(config_file: &Path, run_dir: Option<PathBuf>) -> anyhow::Result<()> {
+    let config = Config::read(config_file)?;
+    let run_dir =
+        run_dir.or_else(|| config.run_dir.clone()).map_or_else(RunDir::default, RunDir::new);
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the event loop")?
+        .block_on(serve(config_file, config, run_dir))
+}
+
+async fn serve(config_file: &Path, config: Config, run_dir: RunDir) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    // The socket first: it is what keeps a second agent of the same run directory away.
+    let mut queries = control::listen(&run_dir).await?;
+    let (mut agent, mut path_changes) = Agent::start(config, run_dir.clone()).await?;
+    let settle = tokio::time::sleep(SETTLE_AFTER);
+    tokio::pin!(settle);
+    let mut sessions = agent.sessions();
+
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => match Config::read(config_file) {
+                Ok(config) => agent.reload(config),
+                Err(error) => {
+                    let error = anyhow::Error::from(error);
+                    error!(error = format!("{error:#}"), "the configuration stays as it was");
+                }
+            },
+            Some(changes) = path_changes.recv() => agent.paths_changed(changes),
+            report = agent.reported() => agent.follow(&*report?),
+            Ok(()) = sessions.changed(), if !agent.is_settled() => {
+                if agent.all_is_announced().await {
+                    let soon = Instant::now() + SETTLE_AFTER_END_OF_RIB;
+                    let earlier = soon.min(settle.deadline());
+                    settle.as_mut().reset(earlier);
+                }
+            }
+            () = &mut settle, if !agent.is_settled() => agent.settle(),
+            Some(query) = queries.recv() => {
+                let response = agent.answer(query.request).await;
+                // Who asked may have gone away meanwhile.
+                let _ = query.answer.send(response);
+            }
+        }
+    }
+
+    info!("shutting down: the peers are told, the routes stay");
+    agent.stop().await;
+    let _ = std::fs::remove_file(run_dir.agent_socket());
+    Ok(())
+}

@@ -1,0 +1,326 @@
+//! The parts of the agent, and what passes between them.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow};
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+use warren_bgp::policy::ImportPolicy;
+use warren_bgp::rib::PathChange;
+use warren_bgp::session::HoldTime;
+use warren_ipam::{Store, StoreError};
+use warren_net::dataplane::{self, Dataplane, Report};
+use warren_net::desired::{self, Known, Path};
+use warren_speaker::{PathChanges, PeerSettings, Speaker, SpeakerConfig};
+use warren_types::control::{Request, Response};
+use warren_types::node::{FORMAT_VERSION, NodeDescription};
+use warren_types::run_dir::RunDir;
+use warren_types::status::{Ipam, Status};
+
+use super::readiness::Readiness;
+use super::{address, report};
+use crate::config::Config;
+use crate::datastore::{Snapshot, file};
+
+/// A dataplane that has not turned for so long is stuck: it turns by itself every minute.
+const DATAPLANE_PATIENCE: Duration = Duration::from_secs(150);
+
+/// The running agent.
+pub struct Agent {
+    config: Config,
+    run_dir: RunDir,
+    identity: report::Identity,
+    snapshot: Snapshot,
+    known: watch::Sender<Arc<Known>>,
+    speaker: Speaker,
+    dataplane: Dataplane,
+    reports: watch::Receiver<Arc<Report>>,
+    described: Option<NodeDescription>,
+    readiness: Readiness,
+}
+
+impl Agent {
+    /// Starts every part.
+    ///
+    /// # Errors
+    /// The BGP port is taken, the node's address cannot be found out, or the kernel's netlink
+    /// socket cannot be opened.
+    pub async fn start(config: Config, run_dir: RunDir) -> anyhow::Result<(Self, PathChanges)> {
+        let snapshot = file::snapshot(&config);
+        let identity = identify(&config)?;
+        info!(
+            name = identity.name, address = %identity.address, router_id = %identity.router_id,
+            asn = identity.as_number, "starting"
+        );
+        for pool in snapshot.pools.iter().filter(|pool| pool.nat_outgoing) {
+            warn!(pool = %pool.cidr, "natOutgoing is not applied by this version");
+        }
+
+        let listen = SocketAddr::from((Ipv4Addr::UNSPECIFIED, config.listen_port));
+        let (speaker, changes) = warren_speaker::start(SpeakerConfig {
+            local_as: identity.as_number,
+            router_id: identity.router_id,
+            listen,
+        })
+        .await
+        .with_context(|| format!("cannot speak BGP at port {}", config.listen_port))?;
+
+        let (known, watched) = watch::channel(Arc::new(Known {
+            node_address: Some(identity.address),
+            route_protocol: config.route_protocol,
+            pools: Vec::new(),
+            blocks: Vec::new(),
+            paths: BTreeMap::new(),
+            settled: false,
+        }));
+        let dataplane = dataplane::start(watched).context("cannot talk to the kernel")?;
+        let agent = Self {
+            reports: dataplane.report.clone(),
+            config,
+            run_dir,
+            identity,
+            snapshot,
+            known,
+            speaker,
+            dataplane,
+            described: None,
+            readiness: Readiness::new(Instant::now()),
+        };
+        agent.apply();
+        Ok((agent, changes))
+    }
+
+    /// Hands the snapshot to everybody; each finds out itself what is new to it.
+    fn apply(&self) {
+        let Snapshot { pools, blocks, peers } = &self.snapshot;
+        let address = self.identity.address;
+        self.known.send_modify(|known| {
+            let known = Arc::make_mut(known);
+            known.node_address = Some(address);
+            known.pools.clone_from(pools);
+            known.blocks.clone_from(blocks);
+        });
+        self.speaker.set_import_policy(ImportPolicy {
+            pools: pools.iter().map(|pool| pool.cidr).collect(),
+            own_blocks: blocks.clone(),
+            owners: Vec::new(),
+        });
+        self.speaker.originate(blocks.iter().copied().collect());
+        self.speaker.set_peers(
+            peers
+                .iter()
+                .map(|peer| PeerSettings {
+                    address: peer.address,
+                    port: peer.port,
+                    as_number: peer.as_number,
+                    passive: peer.passive,
+                    hold_time: HoldTime::from_secs(peer.hold_time_seconds).unwrap_or_default(),
+                    source: Some(address),
+                })
+                .collect(),
+        );
+    }
+
+    /// Takes a configuration that was read again. What other nodes or the kernel know this agent by
+    /// stays as it was until a restart.
+    pub fn reload(&mut self, config: Config) {
+        let fixed = |c: &Config| {
+            (
+                c.node.clone(),
+                c.run_dir.clone(),
+                c.as_number,
+                c.router_id,
+                c.listen_port,
+                c.route_protocol,
+            )
+        };
+        if fixed(&config) != fixed(&self.config) {
+            warn!(
+                "node, runDir, asNumber, routerId, listenPort and routeProtocol take effect at the \
+                 next start only"
+            );
+        }
+        self.snapshot = file::snapshot(&config);
+        info!(
+            blocks = self.snapshot.blocks.len(),
+            peers = self.snapshot.peers.len(),
+            "the configuration was read again"
+        );
+        self.apply();
+    }
+
+    /// Takes what the speaker learned.
+    pub fn paths_changed(&mut self, changes: Vec<PathChange>) {
+        self.known.send_modify(|known| {
+            let paths = &mut Arc::make_mut(known).paths;
+            for change in changes {
+                match change.best {
+                    Some(best) => {
+                        let path =
+                            Path { next_hop: best.next_hop, learned_from: best.learned_from };
+                        paths.insert(change.prefix, path);
+                    }
+                    None => {
+                        paths.remove(&change.prefix);
+                    }
+                }
+            }
+        });
+    }
+
+    /// Waits for the dataplane's next report. Cancel safe: a report that is not taken here is there
+    /// at the next call.
+    pub async fn reported(&mut self) -> anyhow::Result<Arc<Report>> {
+        self.reports.changed().await.map_err(|_| {
+            anyhow!("the dataplane's thread has ended; its last words are in the log")
+        })?;
+        Ok(self.reports.borrow_and_update().clone())
+    }
+
+    /// Follows a change of the kernel: describes the node anew for the plugin, and moves to another
+    /// address where the node has got one.
+    pub fn follow(&mut self, report: &Report) {
+        if let Err(error) = self.describe(report) {
+            error!(error = format!("{error:#}"), "new pods get the node's old description");
+        }
+        self.follow_address();
+    }
+
+    fn describe(&mut self, report: &Report) -> anyhow::Result<()> {
+        // Without the NIC there is no MTU to tell; what was described before still holds.
+        let Some(pod_mtu) = report.pod_mtu else { return Ok(()) };
+        let description = NodeDescription {
+            format_version: FORMAT_VERSION,
+            name: self.identity.name.clone(),
+            address: self.identity.address,
+            blocks: self.snapshot.blocks.clone(),
+            reserved: self.reserved(),
+            pod_mtu,
+        };
+        if self.described.as_ref() != Some(&description) {
+            description.write(&self.run_dir)?;
+            let blocks: Vec<String> = description.blocks.iter().map(ToString::to_string).collect();
+            info!(pod_mtu, blocks = blocks.join(","), "described the node for the plugin");
+            self.described = Some(description);
+        }
+        Ok(())
+    }
+
+    fn follow_address(&mut self) {
+        if self.config.node.address.is_some() {
+            return;
+        }
+        // No route at all: the NIC is gone for now, and the address most likely returns with it.
+        let Ok(address) = address::towards(self.snapshot.peers.first().map(|p| p.address)) else {
+            return;
+        };
+        if address != self.identity.address {
+            info!(old = %self.identity.address, new = %address, "the node's address has changed");
+            self.identity.address = address;
+            self.apply();
+        }
+    }
+
+    /// Changes whenever a session does.
+    pub fn sessions(&self) -> watch::Receiver<u64> {
+        self.speaker.watch()
+    }
+
+    /// Whether every peer has announced all its routes.
+    pub async fn all_is_announced(&self) -> bool {
+        self.speaker.peers().await.iter().all(|peer| peer.end_of_rib)
+    }
+
+    /// Whether [`Agent::settle`] was called.
+    pub fn is_settled(&self) -> bool {
+        self.known.borrow().settled
+    }
+
+    /// From now on, routes that nobody announces are removed.
+    pub fn settle(&mut self) {
+        self.known.send_modify(|known| Arc::make_mut(known).settled = true);
+    }
+
+    fn reserved(&self) -> Vec<IpAddr> {
+        let tunnel = desired::tunnel_address(&self.snapshot.pools, &self.snapshot.blocks);
+        tunnel.map(IpAddr::V4).into_iter().collect()
+    }
+
+    fn ipam(&self) -> Result<Ipam, StoreError> {
+        let store = Store::new(&self.run_dir);
+        Ok(Ipam { blocks: store.usage(&self.snapshot.blocks, &self.reserved())? })
+    }
+
+    /// Answers an operator.
+    pub async fn answer(&mut self, request: Request) -> Response {
+        match request {
+            Request::Status => {
+                let peers = self.speaker.peers().await;
+                let report = self.reports.borrow().clone();
+                let mut reasons: Vec<String> = report.problems.clone();
+                let ipam = self.ipam().unwrap_or_else(|error| {
+                    reasons.push(format!("the pods' addresses cannot be read: {error}"));
+                    Ipam::default()
+                });
+                if self.snapshot.blocks.is_empty() {
+                    reasons.push("this node has no block: its pods get no address".into());
+                }
+                reasons.extend(self.readiness.bgp(&peers, Instant::now()));
+                Response::Status(Box::new(Status {
+                    node: report::node(&self.identity, &self.snapshot, &report),
+                    ready: reasons.is_empty(),
+                    reasons,
+                    peers: report::peers(&peers, &self.snapshot.peers),
+                    routes: report::counts(&report),
+                    ipam,
+                }))
+            }
+            Request::Routes => Response::Routes(report::routes(&self.reports.borrow())),
+            Request::Live => {
+                let turned = self.reports.borrow().turned.elapsed();
+                let stuck = turned > DATAPLANE_PATIENCE;
+                Response::Live(
+                    stuck
+                        .then(|| format!("the dataplane has not turned for {} s", turned.as_secs()))
+                        .into_iter()
+                        .collect(),
+                )
+            }
+        }
+    }
+
+    /// Ends every part in order: the peers first, the routes stay.
+    pub async fn stop(self) {
+        self.speaker.shutdown().await;
+        self.dataplane.stop();
+    }
+}
+
+fn identify(config: &Config) -> anyhow::Result<report::Identity> {
+    let name = match &config.node.name {
+        Some(name) => name.clone(),
+        None => address::host_name()?,
+    };
+    let address = match config.node.address {
+        Some(address) => address,
+        None => address::towards(config.peers.first().map(|peer| peer.address))
+            .context("cannot find out the node's address: no route; set node.address")?,
+    };
+    let router_id = match (config.router_id, address) {
+        (Some(id), _) => id,
+        (None, IpAddr::V4(address)) => address,
+        (None, IpAddr::V6(address)) => {
+            return Err(anyhow!("the node's address {address} is no IPv4 address; set routerId"));
+        }
+    };
+    Ok(report::Identity {
+        name,
+        address,
+        router_id,
+        as_number: config.as_number,
+        started: Instant::now(),
+    })
+}
