@@ -5,7 +5,8 @@ SHELL := /bin/sh
 
 # What must be on the machine before cargo can link a program. The lab installs its own.
 BUILD_PACKAGES := gcc libc6-dev
-# cargo-deny, built once into target/tools where the machine has none.
+# cargo-deny, built once into target/tools where the machine has none; unoptimised, as that takes a
+# third of the time and checking takes seconds either way.
 TOOLS := target/tools
 DENY := PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" cargo-deny
 
@@ -22,22 +23,26 @@ lab: build-lab ## the demo's nodes with a shell; RUN='...' runs that in place of
 	@target/debug/lab $(if $(RUN),-c '$(RUN)')
 
 .PHONY: test
-test: lint unit scenarios ## everything that CI runs
+test: lint build-lab ## everything that CI runs: lint, and all tests, the scenarios in the lab among them
+	cargo test --workspace --locked --no-fail-fast
 
 .PHONY: lint
 lint: toolchain deny ## rustfmt, clippy with warnings as errors, cargo-deny
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
-.PHONY: unit
-unit: toolchain ## the tests of every package that need no lab; they run on this kernel
-	@scripts/packages
-	cargo test --workspace --exclude tests --locked
-	cargo test --package tests --lib --locked
-
 .PHONY: scenarios
-scenarios: build-lab ## the scenarios, in the lab; ONLY='...' runs those whose names have these words
-	cargo test --package tests --test scenarios --locked -- $(if $(ONLY),'$(ONLY)')
+scenarios: build-lab ## the scenarios alone; ONLY='...' runs those whose names have these words
+	cargo test --workspace --test scenarios --locked -- $(if $(ONLY),'$(ONLY)')
+
+.PHONY: bench
+bench: toolchain ## the plugin beside ptp and bridge with host-local, into benches/RESULTS.md
+	@scripts/packages iproute2 containernetworking-plugins
+	@echo "building optimised programs; from nothing this takes some minutes"
+	@cargo build --quiet --locked --release --package cni-plugin --package benches
+	@target/release/bench target/release >target/RESULTS.md
+	@mv target/RESULTS.md benches/RESULTS.md
+	@cat benches/RESULTS.md
 
 .PHONY: advisories
 advisories: tool-deny ## cargo-deny's check for known vulnerabilities; needs the internet
@@ -51,14 +56,16 @@ deny: tool-deny
 tool-deny: toolchain
 	@command -v cargo-deny >/dev/null || [ -x $(TOOLS)/bin/cargo-deny ] || { \
 	    echo "building cargo-deny into $(TOOLS), once; this takes some minutes"; \
-	    cargo install --quiet --locked --root $(TOOLS) cargo-deny; \
+	    cargo install --quiet --locked --debug --root $(TOOLS) cargo-deny; \
 	}
 
+# Every build is of the whole workspace: with other sets of packages cargo would choose other
+# features, and build everything once for each set.
 .PHONY: build-lab
 build-lab: toolchain
 	@echo "building the programs and the lab; from nothing this takes a minute or two"
-	@cargo build --quiet --locked
-	@cargo build --quiet --locked --package tests
+	@scripts/packages
+	@cargo build --quiet --locked --workspace
 
 .PHONY: toolchain
 toolchain:

@@ -34,6 +34,12 @@ fn the_documented_example_is_read() {
 }
 
 #[test]
+fn the_example_to_start_from_is_read() {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/agent.yaml");
+    assert_eq!(Config::read(&example).unwrap().peers.len(), 2);
+}
+
+#[test]
 fn an_unknown_key_is_named_with_its_line() {
     let error = read(&WHOLE.replace("listenPort", "listenport")).unwrap_err();
     assert!(error.contains("listenport"), "{error}");

@@ -4,18 +4,18 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnetwork::IpNetwork;
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkFlags, LinkMessage};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope,
-    RouteType,
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteScope, RouteType,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::errno::Errno;
 
 use super::diff::{KernelRoute, Write};
 use crate::desired::{Action, DesiredRoute, Device, Links, TUNNEL};
+use crate::netlink::requests::{self, NEW, show_link, show_link_number};
 use crate::netlink::{Error, Request, Socket};
 
 /// The name that the kernel gives the loopback device of every namespace.
@@ -29,28 +29,20 @@ pub(super) struct Address {
 
 /// Asks for the tunnel and for the device that holds `node_address`.
 pub(super) fn links(socket: &mut Socket, node_address: Option<IpAddr>) -> Result<Links, Error> {
-    let mut message = AddressMessage::default();
-    message.header.family = AddressFamily::Inet;
-    let found = socket.dump("list addresses", RouteNetlinkMessage::GetAddress(message))?;
-    let addresses: Vec<Address> = found
-        .iter()
-        .filter_map(|message| match message {
-            RouteNetlinkMessage::NewAddress(message) => address(message),
-            _ => None,
-        })
-        .collect();
-    let mut device = |which| -> Result<Option<Device>, Error> {
-        Ok(link(socket, which)?.map(|mut device| {
+    let found = requests::addresses(socket, "list addresses".to_owned(), None)?;
+    let addresses: Vec<Address> = found.iter().filter_map(address).collect();
+    let mut device = |request| -> Result<Option<Device>, Error> {
+        Ok(link(socket, request)?.map(|mut device| {
             let own = addresses.iter().filter(|a| a.index == device.index).map(|a| a.subnet);
             device.addresses = own.collect();
             device
         }))
     };
-    let mut links = Links { tunnel: device(Which::Name(TUNNEL))?, nic: None };
+    let mut links = Links { tunnel: device(show_link(TUNNEL))?, nic: None };
     for holder in addresses.iter().filter(|a| Some(a.subnet.ip()) == node_address) {
         // An address can stand on two cards for a while: the one that is up counts. `lo` never
         // does: its MTU says nothing, and it leads to no other node.
-        if let Some(found) = device(Which::Index(holder.index))?
+        if let Some(found) = device(show_link_number(holder.index))?
             && found.name != TUNNEL
             && found.name != LOOPBACK
             && links.nic.as_ref().is_none_or(|nic| !nic.up && found.up)
@@ -61,34 +53,9 @@ pub(super) fn links(socket: &mut Socket, node_address: Option<IpAddr>) -> Result
     Ok(links)
 }
 
-#[derive(Clone, Copy)]
-enum Which<'a> {
-    Name(&'a str),
-    Index(u32),
-}
-
-/// The link without its addresses; none if it does not exist.
-fn link(socket: &mut Socket, which: Which<'_>) -> Result<Option<Device>, Error> {
-    let mut message = LinkMessage::default();
-    message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
-    let operation = match which {
-        Which::Name(name) => {
-            message.attributes.push(LinkAttribute::IfName(name.to_owned()));
-            format!("show link {name}")
-        }
-        Which::Index(index) => {
-            message.header.index = index;
-            format!("show link number {index}")
-        }
-    };
-    match socket.request(Request::new(operation, 0, RouteNetlinkMessage::GetLink(message))) {
-        Ok(found) => Ok(found.iter().find_map(|message| match message {
-            RouteNetlinkMessage::NewLink(message) => device(message),
-            _ => None,
-        })),
-        Err(error) if error.errno() == Some(Errno::ENODEV) => Ok(None),
-        Err(error) => Err(error),
-    }
+/// The link that `request` shows, without its addresses; none if it does not exist.
+fn link(socket: &mut Socket, request: Request) -> Result<Option<Device>, Error> {
+    Ok(requests::find_link(socket, request)?.as_ref().and_then(device))
 }
 
 /// The names of the devices that `routes` go through, for messages.
@@ -99,7 +66,7 @@ pub(super) fn names<'a>(
     let mut names = BTreeMap::new();
     for index in routes.filter_map(|route| route.index) {
         if !names.contains_key(&index)
-            && let Ok(Some(device)) = link(socket, Which::Index(index))
+            && let Ok(Some(device)) = link(socket, show_link_number(index))
         {
             names.insert(index, device.name);
         }
@@ -142,21 +109,7 @@ pub(super) fn address(message: &AddressMessage) -> Option<Address> {
 /// The dump could be narrowed to our protocol; then another's route in the place of ours would not
 /// be seen, and a replacement would overwrite it.
 pub(super) fn table(socket: &mut Socket) -> Result<Vec<KernelRoute>, Error> {
-    let mut message = RouteMessage::default();
-    message.header.address_family = AddressFamily::Inet;
-    message.header.table = RouteHeader::RT_TABLE_MAIN;
-    match socket.dump("list routes", RouteNetlinkMessage::GetRoute(message)) {
-        Ok(found) => Ok(found
-            .iter()
-            .filter_map(|message| match message {
-                RouteNetlinkMessage::NewRoute(message) => route(message),
-                _ => None,
-            })
-            .collect()),
-        // The table comes into being with its first route.
-        Err(error) if error.errno() == Some(Errno::ENOENT) => Ok(Vec::new()),
-        Err(error) => Err(error),
-    }
+    Ok(requests::routes(socket, None)?.iter().filter_map(route).collect())
 }
 
 /// A route as a message describes it; none if it is not an IPv4 route of the main table.
@@ -198,7 +151,7 @@ pub(super) fn write(write: &Write) -> Request {
     let Write { route, replace } = write;
     let (verb, flags) = match replace {
         true => ("replace", NLM_F_CREATE | NLM_F_REPLACE),
-        false => ("add", NLM_F_CREATE | NLM_F_EXCL),
+        false => ("add", NEW),
     };
     let message = RouteNetlinkMessage::NewRoute(route_message(route));
     Request::new(format!("{verb} route {route}"), flags, message)
@@ -206,43 +159,32 @@ pub(super) fn write(write: &Write) -> Request {
 
 /// The route as a message says it.
 pub(super) fn route_message(route: &DesiredRoute) -> RouteMessage {
-    let mut message = message(route.prefix, route.protocol);
     match &route.action {
-        Action::Blackhole => message.header.kind = RouteType::BlackHole,
+        Action::Blackhole => requests::route(route.prefix, None).kind(RouteType::BlackHole),
         Action::Via { gateway, index, .. } => {
-            message.header.kind = RouteType::Unicast;
-            message.header.flags = RouteFlags::Onlink;
-            message.attributes.push(RouteAttribute::Gateway((*gateway).into()));
-            message.attributes.push(RouteAttribute::Oif(*index));
+            requests::route(route.prefix, Some(*gateway)).output_interface(*index).onlink()
         }
     }
-    message
+    .protocol(route.protocol.into())
+    .build()
 }
 
 /// The request that deletes exactly this route.
 pub(super) fn delete(route: &KernelRoute) -> Request {
-    let mut message = message(route.prefix, route.protocol);
-    message.header.kind = route.kind;
-    message.header.tos = route.tos;
-    // Any scope; iproute2 asks so too.
-    message.header.scope = RouteScope::NoWhere;
+    let mut message = requests::route(route.prefix, route.gateway)
+        .protocol(route.protocol.into())
+        .kind(route.kind)
+        .tos(route.tos)
+        // Any scope; iproute2 asks so too.
+        .scope(RouteScope::NoWhere);
     if route.metric != 0 {
-        message.attributes.push(RouteAttribute::Priority(route.metric));
+        message = message.priority(route.metric);
     }
-    message.attributes.extend(route.gateway.map(|gateway| RouteAttribute::Gateway(gateway.into())));
-    message.attributes.extend(route.index.map(RouteAttribute::Oif));
+    if let Some(index) = route.index {
+        message = message.output_interface(index);
+    }
     let operation = format!("delete route {}", route.words(&BTreeMap::new()));
-    Request::new(operation, 0, RouteNetlinkMessage::DelRoute(message))
-}
-
-fn message(prefix: IpNetwork, protocol: u8) -> RouteMessage {
-    let mut message = RouteMessage::default();
-    message.header.address_family = AddressFamily::Inet;
-    message.header.table = RouteHeader::RT_TABLE_MAIN;
-    message.header.protocol = RouteProtocol::from(protocol);
-    message.header.destination_prefix_length = prefix.prefix();
-    message.attributes.push(RouteAttribute::Destination(prefix.network().into()));
-    message
+    Request::new(operation, 0, RouteNetlinkMessage::DelRoute(message.build()))
 }
 
 /// Whether a deletion failed only because there was nothing left to delete.

@@ -4,14 +4,13 @@ use std::fmt;
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
-use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use netlink_packet_route::RouteNetlinkMessage;
+use rtnetlink::LinkUnspec;
 use warren_types::pool::{self, Pool};
 
 use crate::desired::{Device, TunnelDevice};
 use crate::netlink::Request;
+use crate::netlink::requests::{self, NEW};
 
 /// One thing to change on the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,40 +62,28 @@ pub(super) fn changes(wanted: &TunnelDevice, device: &Device, pools: &[Pool]) ->
 /// The request that makes `change` on `device`.
 pub(super) fn request(change: Change, device: &Device) -> Request {
     let Device { index, name, .. } = device;
-    let mut link = LinkMessage::default();
-    link.header.index = *index;
-    match change {
-        Change::Mtu(mtu) => {
-            link.attributes.push(LinkAttribute::Mtu(mtu));
-            let operation = format!("set link {name} mtu {mtu}");
-            Request::new(operation, 0, RouteNetlinkMessage::SetLink(link))
-        }
+    let link = LinkUnspec::new_with_index(*index);
+    let (operation, flags, message) = match change {
+        Change::Mtu(mtu) => (
+            format!("set link {name} mtu {mtu}"),
+            0,
+            RouteNetlinkMessage::SetLink(link.mtu(mtu).build()),
+        ),
         Change::Up => {
-            link.header.flags = LinkFlags::Up;
-            link.header.change_mask = LinkFlags::Up;
-            let operation = format!("set link {name} up");
-            Request::new(operation, 0, RouteNetlinkMessage::SetLink(link))
+            (format!("set link {name} up"), 0, RouteNetlinkMessage::SetLink(link.up().build()))
         }
-        Change::Add(address) => {
-            let message = RouteNetlinkMessage::NewAddress(address_message(address, *index));
-            let operation = format!("add address {address} dev {name}");
-            Request::new(operation, NLM_F_CREATE | NLM_F_EXCL, message)
-        }
-        Change::Remove(address) => {
-            let message = RouteNetlinkMessage::DelAddress(address_message(address, *index));
-            Request::new(format!("delete address {address} dev {name}"), 0, message)
-        }
-    }
-}
-
-fn address_message(address: IpNetwork, index: u32) -> AddressMessage {
-    let mut message = AddressMessage::default();
-    message.header.family = AddressFamily::Inet;
-    message.header.prefix_len = address.prefix();
-    message.header.index = index;
-    message.attributes =
-        vec![AddressAttribute::Local(address.ip()), AddressAttribute::Address(address.ip())];
-    message
+        Change::Add(address) => (
+            format!("add address {address} dev {name}"),
+            NEW,
+            RouteNetlinkMessage::NewAddress(requests::address(address, *index)),
+        ),
+        Change::Remove(address) => (
+            format!("delete address {address} dev {name}"),
+            0,
+            RouteNetlinkMessage::DelAddress(requests::address(address, *index)),
+        ),
+    };
+    Request::new(operation, flags, message)
 }
 
 #[cfg(test)]

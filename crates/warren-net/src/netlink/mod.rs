@@ -13,6 +13,7 @@
 //! - The requests of one batch are carried out in order, and a refusal does not stop those after it.
 
 mod error;
+pub(crate) mod requests;
 mod socket;
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ use super::requests::{self, Link, Route};
 use super::{GATEWAY, HOST_MAC, PodInterface, host_sysctl};
 use crate::namespace::Namespace;
 use crate::netlink::Socket;
+use crate::netlink::requests::{show_link, show_link_number};
 use crate::pod::PodError;
 use crate::sysctl;
 
@@ -194,8 +195,8 @@ pub fn check(namespace: &Namespace, pod: &PodInterface) -> Result<Vec<Difference
     let mut inside = Socket::open_in(namespace)?;
     let mut differences = Vec::new();
 
-    let by_name = requests::find(&mut node, requests::show(&pod.host_name))?;
-    let pod_by_name = requests::find(&mut inside, requests::show(&pod.pod_name))?;
+    let by_name = requests::find(&mut node, show_link(&pod.host_name))?;
+    let pod_by_name = requests::find(&mut inside, show_link(&pod.pod_name))?;
     // An end that is not found by its name may still be found as the peer of the other end.
     let host = match (&by_name, &pod_by_name) {
         (None, Some(peer)) => other_end(&mut node, peer)?,
@@ -230,7 +231,7 @@ fn other_end(socket: &mut Socket, peer: &Link) -> Result<Option<Link>, PodError>
     let Some(index) = peer.peer else {
         return Ok(None);
     };
-    let found = requests::find(socket, requests::show_index(index))?;
+    let found = requests::find(socket, show_link_number(index))?;
     Ok(found.filter(|link| link.peer == Some(peer.index)))
 }
 
@@ -295,7 +296,7 @@ fn compare_sysctls(differences: &mut Vec<Difference>, interface: &str) -> Result
     for setting in &host_sysctl::SETTINGS {
         let key = setting.key(interface);
         let found = match sysctl::read(&key) {
-            Err(error) if error.is_missing() && setting.optional => continue,
+            Err(error) if error.is_missing() && setting.optional() => continue,
             Err(error) if error.is_missing() => None,
             found => Some(found?),
         };

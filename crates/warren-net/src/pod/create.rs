@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use super::requests::{self, Link};
 use super::{Created, PodError, PodInterface, host_sysctl};
 use crate::namespace::Namespace;
+use crate::netlink::requests::{show_link, show_link_number};
 use crate::netlink::{self, Outcome, Socket};
 
 /// The longest interface name the kernel takes, in bytes: IFNAMSIZ without the final zero.
@@ -18,9 +19,10 @@ const NAME_LENGTH: usize = 15;
 /// The order is Calico's: the pod's address comes after its routes and the node's route to the pod
 /// last, so that nothing ever sees a pod that can be reached and cannot answer.
 ///
-/// Three sends: the pair, and with it the question for its indexes; all within the pod; the node's
-/// route. The indexes are asked for rather than chosen, because a chosen one may be taken, and the
-/// route in the same send would then lead to somebody else's interface.
+/// Three sends: the pair, and with it the question for its indexes; all within the pod; the host
+/// end's parameters and the node's route. The indexes are asked for rather than chosen, because a
+/// chosen one may be taken, and the route in the same send would then lead to somebody else's
+/// interface.
 ///
 /// `lo` in the pod's namespace is set up as well, for runtimes that leave that to the plugins. It
 /// stays up when the rest is taken back: nobody relies on its being down.
@@ -60,7 +62,7 @@ fn add_pair(
     namespace: &Namespace,
     pod: &PodInterface,
 ) -> Result<Result<Link, PodError>, PodError> {
-    let asked = vec![requests::add_pair(pod, namespace), requests::show(&pod.host_name)];
+    let asked = vec![requests::add_pair(pod, namespace), show_link(&pod.host_name)];
     let mut outcomes = node.batch(asked)?.into_iter();
     let (made, shown) = (next(&mut outcomes), next(&mut outcomes));
     match made {
@@ -84,7 +86,7 @@ fn complete(
     pod: &PodInterface,
     host: &Link,
 ) -> Result<Created, PodError> {
-    // Before the pod end is up: with its first packet it may ask for the gateway.
+    // Before the pod end is up: its first packet may be a router advertisement.
     host_sysctl::set(&pod.host_name)?;
 
     let pod_index = host.peer.ok_or_else(|| unreadable(&pod.host_name, "the peer's index"))?;
@@ -96,7 +98,7 @@ fn complete(
     ];
     asked.extend(pod.addresses.iter().map(|&to| requests::add_address(to, name, pod_index)));
     asked.push(requests::set_loopback_up());
-    asked.push(requests::show_index(pod_index));
+    asked.push(show_link_number(pod_index));
     let mut last = Vec::new();
     for outcome in inside.batch(asked)? {
         last = outcome?;
@@ -108,13 +110,16 @@ fn complete(
         pod_index,
     };
 
+    let mut asked = vec![requests::set_host_conf(&pod.host_name, host.index)];
     let add = |&to| requests::add_host_route(to, &pod.host_name, host.index);
-    let mut asked: Vec<_> = pod.addresses.iter().map(add).collect();
+    asked.extend(pod.addresses.iter().map(add));
     // The host end was up before its peer. The kernel notices the peer by and by, and drops what is
     // sent to the pod until then: the first ARP reply, which costs the pod a second. It notices at
-    // once when asked about the link (Linux 6.8).
-    asked.push(requests::show_index(host.index));
+    // once when asked about the link (Linux 6.8). That the host end answers ARP requests only from
+    // this send on loses nothing, therefore.
+    asked.push(show_link_number(host.index));
     let mut outcomes = node.batch(asked)?.into_iter();
+    next(&mut outcomes)?;
     for &address in &pod.addresses {
         next(&mut outcomes).map_err(|error| route_error(node, pod, address, error))?;
     }

@@ -3,25 +3,24 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, AsRawFd};
 
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
-use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use ipnetwork::IpNetwork;
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::address::AddressAttribute;
 use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
+    AfSpecInet, AfSpecUnspec, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkMessage,
 };
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+    RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
-use nix::errno::Errno;
+use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 
-use super::{GATEWAY, HOST_MAC, PodInterface};
+use super::{GATEWAY, HOST_MAC, PodInterface, host_sysctl};
 use crate::namespace::Namespace;
+use crate::netlink::requests::{self, NEW};
 use crate::netlink::{Error, Request, Socket};
 
 /// The index of `lo` in every network namespace (LOOPBACK_IFINDEX in the kernel).
 const LOOPBACK: u32 = 1;
-
-const NEW: u16 = NLM_F_CREATE | NLM_F_EXCL;
 
 /// Where the operation of an error took place, if not on the node.
 const IN_POD: &str = "in the pod's namespace";
@@ -31,26 +30,19 @@ const IN_POD: &str = "in the pod's namespace";
 /// Only the host end is created up: the kernel refuses it for the peer (ENOTCONN), which at that
 /// moment has no peer of its own yet.
 pub(super) fn add_pair(pod: &PodInterface, namespace: &Namespace) -> Request {
-    let mut peer = LinkMessage::default();
-    peer.attributes = vec![
-        LinkAttribute::IfName(pod.pod_name.clone()),
-        LinkAttribute::Mtu(pod.mtu),
-        LinkAttribute::NetNsFd(namespace.as_fd().as_raw_fd()),
-    ];
-    peer.attributes.extend(pod.pod_mac.map(|mac| LinkAttribute::Address(mac.to_vec())));
-
-    let mut link = LinkMessage::default();
-    link.header.flags = LinkFlags::Up;
-    link.header.change_mask = LinkFlags::Up;
-    link.attributes = vec![
-        LinkAttribute::IfName(pod.host_name.clone()),
-        LinkAttribute::Mtu(pod.mtu),
-        LinkAttribute::Address(HOST_MAC.to_vec()),
-        LinkAttribute::LinkInfo(vec![
-            LinkInfo::Kind(InfoKind::Veth),
-            LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
-        ]),
-    ];
+    let mut peer = LinkUnspec::new_with_name(&pod.pod_name)
+        .mtu(pod.mtu)
+        .setns_by_fd(namespace.as_fd().as_raw_fd());
+    if let Some(mac) = pod.pod_mac {
+        peer = peer.address(mac.to_vec());
+    }
+    let link = LinkVeth::new(&pod.host_name, &pod.pod_name)
+        .mtu(pod.mtu)
+        .address(HOST_MAC.to_vec())
+        .up()
+        // The builder's own peer has a name and nothing else.
+        .set_info_data(InfoData::Veth(InfoVeth::Peer(peer.build())))
+        .build();
     Request::new(
         format!(
             "add link {} type veth peer {} netns {}",
@@ -65,10 +57,7 @@ pub(super) fn add_pair(pod: &PodInterface, namespace: &Namespace) -> Request {
 
 /// Sets a link of the pod's namespace up.
 pub(super) fn set_up(name: &str, index: u32) -> Request {
-    let mut link = LinkMessage::default();
-    link.header.index = index;
-    link.header.flags = LinkFlags::Up;
-    link.header.change_mask = LinkFlags::Up;
+    let link = LinkUnspec::new_with_index(index).up().build();
     Request::new(format!("set link {name} up {IN_POD}"), 0, RouteNetlinkMessage::SetLink(link))
 }
 
@@ -77,91 +66,64 @@ pub(super) fn set_loopback_up() -> Request {
     set_up("lo", LOOPBACK)
 }
 
+/// Sets those of the host end's kernel parameters that netlink can set.
+pub(super) fn set_host_conf(name: &str, index: u32) -> Request {
+    let conf = AfSpecInet::DevConfRequest(host_sysctl::inet_conf());
+    let link = LinkUnspec::new_with_index(index)
+        .append_extra_attribute(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet(vec![conf])]))
+        .build();
+    let operation = format!("set the IPv4 parameters of link {name}");
+    Request::new(operation, 0, RouteNetlinkMessage::SetLink(link))
+}
+
 /// Removes a link by its name.
 pub(super) fn delete_link(name: &str) -> Request {
-    let mut link = LinkMessage::default();
-    link.attributes.push(LinkAttribute::IfName(name.to_string()));
+    let link = LinkUnspec::new_with_name(name).build();
     Request::new(format!("delete link {name}"), 0, RouteNetlinkMessage::DelLink(link))
 }
 
 /// Gives a link of the pod's namespace an address, with no subnet around it.
 pub(super) fn add_address(address: IpAddr, name: &str, index: u32) -> Request {
-    let mut message = AddressMessage::default();
-    message.header.family = family(address);
-    message.header.prefix_len = host_length(address);
-    message.header.index = index;
-    message.attributes = vec![AddressAttribute::Local(address), AddressAttribute::Address(address)];
+    let subnet = IpNetwork::from(address);
     Request::new(
-        format!("add address {address}/{} dev {name} {IN_POD}", host_length(address)),
+        format!("add address {subnet} dev {name} {IN_POD}"),
         NEW,
-        RouteNetlinkMessage::NewAddress(message),
+        RouteNetlinkMessage::NewAddress(requests::address(subnet, index)),
     )
 }
 
 /// `<address> dev <host end> scope link` on the node.
 pub(super) fn add_host_route(address: IpAddr, name: &str, index: u32) -> Request {
-    Request::new(
-        format!("add route {address} dev {name} scope link"),
-        NEW,
-        RouteNetlinkMessage::NewRoute(link_route(address, index)),
-    )
+    add_link_route(format!("add route {address} dev {name} scope link"), address, index)
 }
 
 /// `169.254.1.1 dev eth0 scope link` in the pod.
 pub(super) fn add_gateway_route(name: &str, index: u32) -> Request {
-    Request::new(
-        format!("add route {GATEWAY} dev {name} scope link {IN_POD}"),
-        NEW,
-        RouteNetlinkMessage::NewRoute(link_route(GATEWAY.into(), index)),
-    )
+    let operation = format!("add route {GATEWAY} dev {name} scope link {IN_POD}");
+    add_link_route(operation, GATEWAY.into(), index)
+}
+
+fn add_link_route(operation: String, to: IpAddr, index: u32) -> Request {
+    let route = requests::route(to.into(), None)
+        .output_interface(index)
+        .scope(RouteScope::Link)
+        .protocol(RouteProtocol::Boot)
+        .build();
+    Request::new(operation, NEW, RouteNetlinkMessage::NewRoute(route))
 }
 
 /// `default via 169.254.1.1 dev eth0` in the pod.
 pub(super) fn add_default_route(name: &str, index: u32) -> Request {
-    let mut route = RouteMessage::default();
-    route.header = RouteHeader { scope: RouteScope::Universe, ..route_header(GATEWAY.into(), 0) };
-    route.attributes =
-        vec![RouteAttribute::Gateway(RouteAddress::Inet(GATEWAY)), RouteAttribute::Oif(index)];
+    let route = RouteMessageBuilder::<Ipv4Addr>::new()
+        .gateway(GATEWAY)
+        .output_interface(index)
+        .protocol(RouteProtocol::Boot)
+        .build();
     Request::new(
         format!("add route default via {GATEWAY} dev {name} {IN_POD}"),
         NEW,
         RouteNetlinkMessage::NewRoute(route),
     )
-}
-
-fn link_route(destination: IpAddr, index: u32) -> RouteMessage {
-    let mut route = RouteMessage::default();
-    route.header = route_header(destination, host_length(destination));
-    route.attributes =
-        vec![RouteAttribute::Destination(destination.into()), RouteAttribute::Oif(index)];
-    route
-}
-
-fn route_header(destination: IpAddr, length: u8) -> RouteHeader {
-    RouteHeader {
-        address_family: family(destination),
-        destination_prefix_length: length,
-        table: RouteHeader::RT_TABLE_MAIN,
-        protocol: RouteProtocol::Boot,
-        scope: RouteScope::Link,
-        kind: RouteType::Unicast,
-        ..RouteHeader::default()
-    }
-}
-
-fn family(address: IpAddr) -> AddressFamily {
-    match address {
-        IpAddr::V4(_) => AddressFamily::Inet,
-        IpAddr::V6(_) => AddressFamily::Inet6,
-    }
-}
-
-/// The length of a prefix that holds one address.
-fn host_length(address: IpAddr) -> u8 {
-    match address {
-        IpAddr::V4(_) => 32,
-        IpAddr::V6(_) => 128,
-    }
 }
 
 /// What matters here of a link.
@@ -201,79 +163,37 @@ impl Link {
         link
     }
 
-    /// The link in the answer to [`show`] or [`show_index`].
+    /// The link in the answer to a request that shows one.
     pub(super) fn in_answer(answer: Vec<RouteNetlinkMessage>) -> Option<Self> {
-        answer.into_iter().find_map(|message| match message {
-            RouteNetlinkMessage::NewLink(link) => Some(Self::read(link)),
-            _ => None,
-        })
+        requests::links(answer).next().map(Self::read)
     }
 }
 
-/// Asks for a link by its name.
-pub(super) fn show(name: &str) -> Request {
-    let mut link = without_statistics();
-    link.attributes.push(LinkAttribute::IfName(name.to_string()));
-    Request::new(format!("show link {name}"), 0, RouteNetlinkMessage::GetLink(link))
-}
-
-/// Asks for a link by its index.
-pub(super) fn show_index(index: u32) -> Request {
-    let mut link = without_statistics();
-    link.header.index = index;
-    Request::new(format!("show link number {index}"), 0, RouteNetlinkMessage::GetLink(link))
-}
-
-fn without_statistics() -> LinkMessage {
-    let mut link = LinkMessage::default();
-    link.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
-    link
-}
-
-/// The link that is asked for, or None if there is no such link.
+/// The link that `request` shows, or None if there is no such link.
 pub(super) fn find(socket: &mut Socket, request: Request) -> Result<Option<Link>, Error> {
-    match socket.request(request) {
-        Ok(answer) => Ok(Link::in_answer(answer)),
-        Err(error) if error.errno() == Some(Errno::ENODEV) => Ok(None),
-        Err(error) => Err(error),
-    }
+    Ok(requests::find_link(socket, request)?.map(Link::read))
 }
 
 /// All ends of veth pairs.
 pub(super) fn veths(socket: &mut Socket) -> Result<Vec<Link>, Error> {
-    let mut filter = without_statistics();
-    filter.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Veth)]));
+    let filter = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
+        .append_extra_attribute(requests::without_statistics())
+        .build();
     let found = socket.dump("list links of type veth", RouteNetlinkMessage::GetLink(filter))?;
-    Ok(found
-        .into_iter()
-        .filter_map(|message| match message {
-            RouteNetlinkMessage::NewLink(link) => Some(Link::read(link)),
-            _ => None,
-        })
-        .collect())
+    Ok(requests::links(found).map(Link::read).collect())
 }
 
 /// The IPv4 addresses of a link, each with its prefix length.
 pub(super) fn addresses(socket: &mut Socket, link: &Link) -> Result<Vec<(IpAddr, u8)>, Error> {
-    let mut filter = AddressMessage::default();
-    filter.header.family = AddressFamily::Inet;
-    filter.header.index = link.index;
-    let found = socket.dump(
-        format!("list addresses of {}", link.name),
-        RouteNetlinkMessage::GetAddress(filter),
-    )?;
-    let read = |message: AddressMessage| {
-        let length = message.header.prefix_len;
-        message.attributes.into_iter().find_map(|attribute| match attribute {
-            AddressAttribute::Local(address) => Some((address, length)),
-            _ => None,
-        })
-    };
+    let operation = format!("list addresses of {}", link.name);
+    let found = requests::addresses(socket, operation, Some(link.index))?.into_iter();
     Ok(found
-        .into_iter()
-        .filter_map(|message| match message {
-            RouteNetlinkMessage::NewAddress(address) => read(address),
-            _ => None,
+        .filter_map(|message| {
+            let length = message.header.prefix_len;
+            message.attributes.into_iter().find_map(|attribute| match attribute {
+                AddressAttribute::Local(address) => Some((address, length)),
+                _ => None,
+            })
         })
         .collect())
 }
@@ -334,22 +254,7 @@ impl Route {
 
 /// The IPv4 routes of the main table, all or those that lead to one interface.
 pub(super) fn routes(socket: &mut Socket, interface: Option<u32>) -> Result<Vec<Route>, Error> {
-    let mut filter = RouteMessage::default();
-    filter.header.address_family = AddressFamily::Inet;
-    filter.header.table = RouteHeader::RT_TABLE_MAIN;
-    filter.attributes.extend(interface.map(RouteAttribute::Oif));
-    let found = match socket.dump("list routes", RouteNetlinkMessage::GetRoute(filter)) {
-        // The main table comes into being with its first route.
-        Err(error) if error.errno() == Some(Errno::ENOENT) => Vec::new(),
-        found => found?,
-    };
-    Ok(found
-        .into_iter()
-        .filter_map(|message| match message {
-            RouteNetlinkMessage::NewRoute(route) => Some(Route::read(route)),
-            _ => None,
-        })
-        .collect())
+    Ok(requests::routes(socket, interface)?.into_iter().map(Route::read).collect())
 }
 
 /// The route to exactly this address, in words. Of several, the kernel lists the one of the lowest
@@ -359,7 +264,7 @@ pub(super) fn route_to(socket: &mut Socket, address: IpAddr) -> Result<Option<St
         return Ok(None);
     };
     let link = match route.interface {
-        Some(index) => find(socket, show_index(index))?,
+        Some(index) => find(socket, requests::show_link_number(index))?,
         None => None,
     };
     Ok(Some(route.words(link.as_ref().map(|link| link.name.as_str()))))
