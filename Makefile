@@ -26,8 +26,15 @@ lab: build-lab ## the demo's nodes with a shell; RUN='...' runs that in place of
 test: lint build-lab ## everything that CI runs: lint, and all tests, the scenarios in the lab among them
 	cargo test --workspace --locked --no-fail-fast
 
+.PHONY: image
+image: toolchain ## the container image for amd64 and arm64, as archives in target/image
+	@echo "building optimised static programs for two architectures; from nothing this takes some minutes"
+	@scripts/image amd64
+	@scripts/image arm64
+
 .PHONY: lint
-lint: toolchain deny ## rustfmt, clippy with warnings as errors, cargo-deny
+lint: toolchain deny ## rustfmt, clippy with warnings as errors, cargo-deny, the manifest
+	@scripts/manifest --check
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 

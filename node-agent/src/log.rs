@@ -2,12 +2,16 @@
 
 use tracing_subscriber::EnvFilter;
 
+/// The Kubernetes client warns of what it hands to the agent besides, which tells of it once and in
+/// words. A `--log-level` that names these modules wins.
+const QUIET: &str = "kube_client=error,kube_runtime=error";
+
 /// Starts logging.
 ///
 /// # Errors
 /// `level` is no filter of tracing-subscriber's `EnvFilter`.
 pub fn start(level: &str, json: bool) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(level).map_err(|e| {
+    let filter = EnvFilter::try_new(format!("{QUIET},{level}")).map_err(|e| {
         anyhow::anyhow!("--log-level {level}: {e}; use error, warn, info, debug or trace")
     })?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

@@ -3,8 +3,11 @@
 mod client;
 mod commands;
 mod config;
+mod conflist;
 mod daemon;
 mod datastore;
+mod durable;
+mod footprint;
 mod log;
 
 use std::path::PathBuf;
@@ -48,6 +51,17 @@ enum Command {
     Routes(Query),
     /// Show the node's blocks and how much of them is in use.
     Ipam(Query),
+    /// Put the plugin where the container runtime looks for it, and prepare the node.
+    Install(commands::install::Options),
+    /// Remove all that Warren put on this node, and nothing else.
+    Cleanup {
+        #[command(flatten)]
+        query: Query,
+        #[command(flatten)]
+        options: commands::cleanup::Options,
+    },
+    /// Have the agent take leave of its peers, and wait until it has; for a preStop hook.
+    Shutdown(Selection),
     /// Readiness probe: exit 0 when pod traffic can flow, else 1, with one line of reason.
     Ready(Selection),
     /// Liveness probe: exit 0 when the agent's loops turn, else 1, with one line of reason.
@@ -93,6 +107,17 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Peers(query) => shown(query, commands::peers),
         Command::Routes(query) => shown(query, commands::routes),
         Command::Ipam(query) => shown(query, commands::ipam),
+        Command::Install(options) => {
+            commands::print(&commands::install::install(&options)?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Cleanup { query, options } => {
+            commands::clean(&RunDir::new(query.selection.run_dir), &options, query.output)
+        }
+        Command::Shutdown(selection) => {
+            commands::shutdown(&RunDir::new(selection.run_dir))?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Ready(selection) => Ok(commands::ready(&RunDir::new(selection.run_dir))),
         Command::Live(selection) => Ok(commands::live(&RunDir::new(selection.run_dir))),
     }

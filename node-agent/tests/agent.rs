@@ -3,6 +3,8 @@
 
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod cleanup;
+mod kubernetes;
 mod running;
 
 use std::io::{Read, Write};

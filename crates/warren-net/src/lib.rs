@@ -7,13 +7,17 @@
 //! | [`sysctl`] | kernel parameters by their path under /proc/sys | pod |
 //! | [`pod`] | one pod's veth pair, addresses and routes: create, check, delete | plugin |
 //! | [`desired`] | what the node's tunnel and routes should be: a pure function | dataplane |
+//! | [`ipip`] | having the kernel load its ipip module | agent |
+//! | [`rules`] | what the node's packet rules should be, and nf_tables by netlink | dataplane |
 //! | [`dataplane`] | brings the kernel there and keeps it there, on a thread of its own | agent |
 
 pub mod dataplane;
 pub mod desired;
+pub mod ipip;
 pub mod namespace;
 pub mod netlink;
 pub mod pod;
+pub mod rules;
 mod sys;
 pub mod sysctl;
 #[cfg(test)]

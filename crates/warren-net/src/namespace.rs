@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process;
 
 use nix::sched::{CloneFlags, setns};
-use nix::sys::statfs::{FsType, fstatfs};
+use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
 
 use crate::sys;
 
@@ -173,7 +173,7 @@ enum Type {
 }
 
 fn type_of(file: &File) -> io::Result<Type> {
-    if fstatfs(file)?.filesystem_type() == FsType(libc::NSFS_MAGIC) {
+    if fstatfs(file)?.filesystem_type() == NSFS_MAGIC {
         return sys::namespace_type(file.as_fd()).map(Type::Namespace);
     }
     let kind = file.metadata()?.file_type();

@@ -15,6 +15,8 @@ pub enum Request {
     Routes,
     /// Whether the agent's loops turn.
     Live,
+    /// To take leave of the peers and end.
+    Shutdown,
 }
 
 /// What is answered.
@@ -27,6 +29,8 @@ pub enum Response {
     Routes(Vec<Route>),
     /// To [`Request::Live`]: what stands still, empty when all is well.
     Live(Vec<String>),
+    /// To [`Request::Shutdown`]: the peers are told. The agent ends at the SIGTERM that follows.
+    Done,
     /// The request was not understood, or could not be answered.
     Error(String),
 }

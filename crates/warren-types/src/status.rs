@@ -25,6 +25,23 @@ pub struct Status {
     pub routes: Routes,
     /// The addresses of this node's pods.
     pub ipam: Ipam,
+    /// Where blocks and peers come from.
+    #[serde(default)]
+    pub datastore: Option<Datastore>,
+}
+
+/// Where blocks and peers come from, and how that is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Datastore {
+    /// `file` or `kubernetes`.
+    pub kind: String,
+    /// Whether the agent hears from it. While it does not, the node goes on with what it heard last.
+    pub in_touch: bool,
+    /// Since when it is so.
+    pub since: Timestamp,
+    /// Why the agent does not hear from it, in words.
+    pub problem: Option<String>,
 }
 
 /// This node.

@@ -1,5 +1,7 @@
 //! The operator's commands: ask the agent, print what it says.
 
+pub mod cleanup;
+pub mod install;
 mod table;
 
 use std::io::Write;
@@ -49,6 +51,26 @@ pub fn routes(run_dir: &RunDir, format: Format) -> anyhow::Result<String> {
         bail!("the agent answered another question; are both of one version?");
     };
     render(format, &routes, |routes| table::routes(routes))
+}
+
+/// `agent cleanup`. What could not be removed makes the exit code 1.
+pub fn clean(
+    run_dir: &RunDir,
+    options: &cleanup::Options,
+    format: Format,
+) -> anyhow::Result<ExitCode> {
+    let outcome = cleanup::cleanup(run_dir, options)?;
+    print(&render(format, &outcome, table::cleanup)?);
+    let failed = outcome.items.iter().any(|item| item.error.is_some());
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// `agent shutdown`: returns when the agent has taken leave of its peers.
+pub fn shutdown(run_dir: &RunDir) -> anyhow::Result<()> {
+    match ask(run_dir, Request::Shutdown)? {
+        Response::Done => Ok(()),
+        _ => bail!("the agent answered another question; are both of one version?"),
+    }
 }
 
 /// `agent ready`: a probe, so the reason is one line and the exit code is the answer.

@@ -2,7 +2,9 @@
 
 use comfy_table::{Table, presets};
 use jiff::Timestamp;
-use warren_types::status::{Ipam, Peer, Route, Status, Tunnel};
+use warren_types::status::{Datastore, Ipam, Peer, Route, Status, Tunnel};
+
+use super::cleanup::Outcome;
 
 /// The whole status: what is wrong first.
 pub fn status(status: &Status) -> String {
@@ -23,6 +25,9 @@ pub fn status(status: &Status) -> String {
             text.push_str(&format!("{lead}{reason}\n"));
         }
     }
+    if let Some(datastore) = &status.datastore {
+        text.push_str(&format!("Datastore {}\n", datastore_words(datastore)));
+    }
     if let Some(tunnel) = &node.tunnel {
         text.push_str(&format!("Tunnel {}\n", tunnel_words(tunnel)));
     }
@@ -35,6 +40,14 @@ pub fn status(status: &Status) -> String {
     }
     text.push_str(&format!("\n{}\n\n{}", peers(&status.peers), ipam(&status.ipam)));
     text
+}
+
+fn datastore_words(datastore: &Datastore) -> String {
+    let problem = datastore
+        .problem
+        .iter()
+        .map(|problem| format!(", out of touch for {}: {problem}", age(datastore.since)));
+    std::iter::once(datastore.kind.clone()).chain(problem).collect()
 }
 
 fn tunnel_words(tunnel: &Tunnel) -> String {
@@ -100,6 +113,27 @@ pub fn routes(routes: &[Route]) -> String {
         ]
     });
     table(&["ROUTE", "LEARNED FROM", "STATE"], rows)
+}
+
+/// What was cleaned up, or would be.
+pub fn cleanup(outcome: &Outcome) -> String {
+    let rows = outcome.items.iter().map(|item| {
+        let state = match &item.error {
+            Some(error) => format!("failed: {error}"),
+            None if item.removed => "removed".into(),
+            None if outcome.dry_run => "would be removed".into(),
+            None => "stays".into(),
+        };
+        vec![item.kind.into(), item.name.clone(), state]
+    });
+    let mut text = match outcome.items.is_empty() {
+        true => "There is nothing of Warren's on this node.".to_owned(),
+        false => table(&["KIND", "NAME", "STATE"], rows),
+    };
+    for note in &outcome.notes {
+        text.push_str(&format!("\n{note}"));
+    }
+    text
 }
 
 fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {

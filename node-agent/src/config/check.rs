@@ -11,11 +11,7 @@ use super::{Config, DatastoreKind};
 /// A sentence that names the key and value and says what to do.
 pub fn check(config: &Config) -> Result<(), String> {
     if config.datastore == DatastoreKind::Kubernetes {
-        return Err(
-            "datastore: kubernetes is not part of this version; use `datastore: file` with \
-                    `blocks` and `peers`"
-                .into(),
-        );
+        kubernetes(config)?;
     }
     if config.as_number == 0 {
         return Err("asNumber: 0 is reserved (RFC 7607); use your own, or 64512".into());
@@ -31,6 +27,17 @@ pub fn check(config: &Config) -> Result<(), String> {
     peers(config)
 }
 
+fn kubernetes(config: &Config) -> Result<(), String> {
+    let foreign = [("blocks", config.blocks.is_empty()), ("peers", config.peers.is_empty())];
+    match foreign.iter().find(|(_, empty)| !empty) {
+        Some((key, _)) => Err(format!(
+            "{key}: with `datastore: kubernetes` they come from the API server; leave {key} out, or \
+             use `datastore: file`"
+        )),
+        None => Ok(()),
+    }
+}
+
 fn hold_time(key: &str, seconds: u16) -> Result<(), String> {
     match seconds {
         1 | 2 => Err(format!(
@@ -41,7 +48,7 @@ fn hold_time(key: &str, seconds: u16) -> Result<(), String> {
 }
 
 fn pools(config: &Config) -> Result<(), String> {
-    if config.pools.is_empty() {
+    if config.pools.is_empty() && config.datastore == DatastoreKind::File {
         return Err("pools: there is none; name the range that pod addresses come from".into());
     }
     for pool in &config.pools {

@@ -11,6 +11,8 @@ use ipnetwork::IpNetwork;
 use serde::Deserialize;
 use warren_types::pool::Pool;
 
+use crate::conflist::CniConfig;
+
 /// What the file says. A key that is not here is an error that names it and its line.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -20,9 +22,14 @@ pub struct Config {
     pub node: NodeConfig,
     /// The run directory; default [`warren_types::run_dir::DEFAULT`].
     pub run_dir: Option<PathBuf>,
+    /// Where `datastore: kubernetes` keeps what outlives a reboot; default `/var/lib/warren`.
+    pub state_dir: Option<PathBuf>,
     /// Where blocks and peers come from.
     #[serde(default)]
     pub datastore: DatastoreKind,
+    /// Where to put the network configuration by which the runtime finds the plugin; nowhere where
+    /// this is missing.
+    pub cni: Option<CniConfig>,
     /// This node's AS number.
     #[serde(default = "default_as_number")]
     pub as_number: u32,
@@ -37,7 +44,9 @@ pub struct Config {
     /// The protocol number of the routes that the agent keeps.
     #[serde(default = "default_route_protocol")]
     pub route_protocol: u8,
-    /// The pools that pod addresses come from.
+    /// The pools that pod addresses come from. With `datastore: kubernetes` there may be none: then
+    /// kubeadm's word is taken.
+    #[serde(default)]
     pub pools: Vec<Pool>,
     /// This node's blocks, with `datastore: file`.
     #[serde(default)]
@@ -51,9 +60,10 @@ pub struct Config {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NodeConfig {
-    /// The node's name; default the host name.
+    /// The node's name; default the host name. `NODE_NAME` wins over it with
+    /// `datastore: kubernetes`.
     pub name: Option<String>,
-    /// The node's address; default the one that the kernel sends from.
+    /// The node's address; default the one that the kernel sends from, or the Node's InternalIP.
     pub address: Option<IpAddr>,
 }
 
@@ -66,6 +76,16 @@ pub enum DatastoreKind {
     File,
     /// The Kubernetes API server.
     Kubernetes,
+}
+
+impl DatastoreKind {
+    /// The word in the configuration and in the status.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Kubernetes => "kubernetes",
+        }
+    }
 }
 
 /// What the file says of a peer.

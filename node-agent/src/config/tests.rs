@@ -60,7 +60,7 @@ fn a_value_of_the_wrong_kind_is_named_with_its_line() {
 #[test]
 fn what_cannot_work_is_refused_with_what_to_do() {
     let cases = [
-        ("datastore: file", "datastore: kubernetes", "use `datastore: file`"),
+        ("datastore: file", "datastore: kubernetes", "leave blocks out"),
         ("asNumber: 64512\n", "asNumber: 0\n", "asNumber: 0 is reserved"),
         ("172.16.52.128/26", "172.16.52.130/26", "did you mean 172.16.52.128/26?"),
         ("172.16.52.128/26", "10.0.0.0/26", "lies in none of the pools"),
@@ -87,7 +87,38 @@ fn what_cannot_work_is_refused_with_what_to_do() {
 }
 
 #[test]
+fn with_kubernetes_neither_pools_nor_blocks_nor_peers_are_needed() {
+    let config = read("datastore: kubernetes\nstateDir: /var/lib/warren").unwrap();
+    assert_eq!(config.datastore, DatastoreKind::Kubernetes);
+    assert!(config.pools.is_empty());
+    let peers = "datastore: kubernetes\npeers: [{address: 192.168.0.146}]";
+    assert!(read(peers).unwrap_err().contains("leave peers out"));
+    assert!(read("datastore: file").unwrap_err().contains("pools: there is none"));
+}
+
+#[test]
 fn a_missing_file_is_named() {
     let error = Config::read(Path::new("/nowhere/agent.yaml")).unwrap_err().to_string();
     assert!(error.contains("/nowhere/agent.yaml"), "{error}");
+}
+
+#[test]
+fn the_configuration_of_the_manifest_is_read_and_its_image_is_of_this_version() {
+    #[derive(serde::Deserialize)]
+    struct ConfigMap {
+        data: std::collections::BTreeMap<String, String>,
+    }
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy");
+    let file = |name| std::fs::read_to_string(deploy.join(name)).unwrap();
+    let map: ConfigMap = serde_saphyr::from_str(&file("base/configmap.yaml")).unwrap();
+    let config = read(&map.data["agent.yaml"]).unwrap();
+    assert_eq!(config.datastore, DatastoreKind::Kubernetes);
+    assert_eq!(config.cni.unwrap().conf_dir, Path::new("/etc/cni/net.d"));
+    let image = concat!("image: warren.io/warren:", env!("CARGO_PKG_VERSION"));
+    for (name, containers) in [("base/daemonset.yaml", 2), ("cleanup.yaml", 1)] {
+        let text = file(name);
+        let images: Vec<_> = text.lines().filter(|line| line.contains("image: ")).collect();
+        assert_eq!(images.len(), containers, "{name}");
+        assert!(images.iter().all(|line| line.ends_with(image)), "{name}: {images:?}");
+    }
 }

@@ -1,23 +1,11 @@
-//! Finding out what this node is called and which address it has.
+//! Finding out which address this node has.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
-use anyhow::Context;
-
 /// Any address outside this machine serves to ask for the default route's source; this one is
 /// documentation's (RFC 5737) and nothing is sent to it.
 const ANYWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
-
-/// The host name, as `datastore: file` names the node where nothing else is configured.
-///
-/// # Errors
-/// The kernel's host name is no text.
-pub fn host_name() -> anyhow::Result<String> {
-    let name = nix::unistd::gethostname().context("cannot read the host name")?;
-    name.into_string()
-        .map_err(|name| anyhow::anyhow!("the host name {name:?} is no text; set node.name"))
-}
 
 /// The address that the kernel sends from towards `peer`, or towards the default route where there
 /// is no peer: the one under which the other nodes know this one, whatever other addresses (virtual

@@ -1,8 +1,8 @@
 //! `agent run`: wires the parts together and passes events on.
 //!
 //! ```text
-//!  configuration file ──> datastore::Snapshot ──┬─> speaker (BGP; its own task)
-//!  SIGHUP ──────────────────────┘               │        │ path changes
+//!  configuration file ──> datastore::Datastore ─┬─> speaker (BGP; its own task)
+//!  SIGHUP, API server ─────────┘   Snapshot     │        │ path changes
 //!                                               v        v
 //!                                     dataplane::Known ──> dataplane (its own thread: the only
 //!  operator ──> control socket ──┐                   │     one that touches the kernel)
@@ -16,6 +16,7 @@ mod address;
 mod control;
 mod readiness;
 mod report;
+mod starting;
 mod wiring;
 
 use std::path::{Path, PathBuf};
@@ -25,10 +26,12 @@ use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 use tracing::{error, info};
+use warren_types::control::{Request, Response};
 use warren_types::run_dir::RunDir;
 
 use crate::config::Config;
-use crate::daemon::wiring::Agent;
+use crate::daemon::wiring::{Agent, Event};
+use crate::datastore::Datastore;
 
 /// How long routes of this agent's former life stay at most although no peer has announced them
 /// again: a peer that is there has announced its routes long before, and one that is dead must not
@@ -39,7 +42,10 @@ const SETTLE_AFTER: Duration = Duration::from_secs(30);
 /// those to come through to here.
 const SETTLE_AFTER_END_OF_RIB: Duration = Duration::from_secs(1);
 
-/// Runs the daemon until SIGTERM or SIGINT.
+/// How long an agent that was asked to shut down waits for its SIGTERM before it ends without.
+const SIGTERM_FOLLOWS: Duration = Duration::from_secs(10);
+
+/// Runs the daemon until SIGTERM or SIGINT, or until it is asked to shut down.
 ///
 /// # Errors
 /// The configuration cannot be used, or something that the agent cannot do without failed at the
@@ -61,15 +67,26 @@ async fn serve(config_file: &Path, config: Config, run_dir: RunDir) -> anyhow::R
     let mut hangup = signal(SignalKind::hangup())?;
     // The socket first: it is what keeps a second agent of the same run directory away.
     let mut queries = control::listen(&run_dir).await?;
-    let (mut agent, mut path_changes) = Agent::start(config, run_dir.clone()).await?;
+    let mut datastore = Datastore::start(config.clone()).await?;
+    let identity = tokio::select! {
+        identity = starting::identify(&config, &mut datastore, &mut queries) => Some(identity?),
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+    };
+    let Some(identity) = identity else {
+        let _ = std::fs::remove_file(run_dir.agent_socket());
+        return Ok(());
+    };
+    let (mut agent, mut path_changes) =
+        Agent::start(config, run_dir.clone(), identity, datastore).await?;
     let settle = tokio::time::sleep(SETTLE_AFTER);
     tokio::pin!(settle);
     let mut sessions = agent.sessions();
 
-    loop {
+    let asked = loop {
         tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break None,
+            _ = interrupt.recv() => break None,
             _ = hangup.recv() => match Config::read(config_file) {
                 Ok(config) => agent.reload(config),
                 Err(error) => {
@@ -78,7 +95,10 @@ async fn serve(config_file: &Path, config: Config, run_dir: RunDir) -> anyhow::R
                 }
             },
             Some(changes) = path_changes.recv() => agent.paths_changed(changes),
-            report = agent.reported() => agent.follow(&*report?),
+            event = agent.event() => match event? {
+                Event::Datastore(state) => agent.learn(&state),
+                Event::Report(report) => agent.follow(&report),
+            },
             Ok(()) = sessions.changed(), if !agent.is_settled() => {
                 if agent.all_is_announced().await {
                     let soon = Instant::now() + SETTLE_AFTER_END_OF_RIB;
@@ -88,15 +108,24 @@ async fn serve(config_file: &Path, config: Config, run_dir: RunDir) -> anyhow::R
             }
             () = &mut settle, if !agent.is_settled() => agent.settle(),
             Some(query) = queries.recv() => {
+                if query.request == Request::Shutdown {
+                    break Some(query.answer);
+                }
                 let response = agent.answer(query.request).await;
                 // Who asked may have gone away meanwhile.
                 let _ = query.answer.send(response);
             }
         }
-    }
+    };
 
     info!("shutting down: the peers are told, the routes stay");
     agent.stop().await;
+    if let Some(answer) = asked {
+        let _ = answer.send(Response::Done);
+        // Were this process gone at once, the container would be too, and with it the hook that
+        // has yet to tell kubelet that all is well.
+        let _ = tokio::time::timeout(SIGTERM_FOLLOWS, terminate.recv()).await;
+    }
     let _ = std::fs::remove_file(run_dir.agent_socket());
     Ok(())
 }

@@ -8,7 +8,8 @@ use warren_net::dataplane::{self, Report};
 use warren_speaker::PeerSnapshot;
 use warren_types::status;
 
-use crate::datastore::{self, Snapshot};
+use crate::config::Config;
+use crate::datastore::{self, Datastore, Snapshot};
 
 /// Who this agent is.
 #[derive(Debug, Clone)]
@@ -23,6 +24,32 @@ pub struct Identity {
     pub as_number: u32,
     /// When the agent started.
     pub started: Instant,
+}
+
+/// The status of an agent that does not know its node's address yet.
+pub fn waiting(config: &Config, started: Instant, datastore: &Datastore) -> status::Status {
+    let mut reasons = datastore.state().snapshot.problems.clone();
+    if reasons.is_empty() {
+        reasons.push("this node's address is not known yet".into());
+    }
+    status::Status {
+        node: status::Node {
+            name: datastore.node_name().into(),
+            address: None,
+            as_number: config.as_number,
+            router_id: config.router_id,
+            version: env!("CARGO_PKG_VERSION").into(),
+            uptime_seconds: started.elapsed().as_secs(),
+            blocks: Vec::new(),
+            tunnel: None,
+        },
+        ready: false,
+        reasons,
+        peers: Vec::new(),
+        routes: status::Routes::default(),
+        ipam: status::Ipam::default(),
+        datastore: Some(datastore.status()),
+    }
 }
 
 /// This node.

@@ -1,6 +1,6 @@
 //! The parts of the agent, and what passes between them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,22 +23,35 @@ use warren_types::status::{Ipam, Status};
 use super::readiness::Readiness;
 use super::{address, report};
 use crate::config::Config;
-use crate::datastore::{Snapshot, file};
+use crate::conflist::Conflist;
+use crate::datastore::{Datastore, Network, NodeAddress, Snapshot, State};
+use crate::footprint::Footprint;
 
 /// A dataplane that has not turned for so long is stuck: it turns by itself every minute.
 const DATAPLANE_PATIENCE: Duration = Duration::from_secs(150);
+
+/// What the agent's parts tell it.
+pub enum Event {
+    /// The datastore says something new.
+    Datastore(Arc<State>),
+    /// The dataplane has looked at the kernel.
+    Report(Arc<Report>),
+}
 
 /// The running agent.
 pub struct Agent {
     config: Config,
     run_dir: RunDir,
     identity: report::Identity,
+    datastore: Datastore,
     snapshot: Snapshot,
     known: watch::Sender<Arc<Known>>,
     speaker: Speaker,
     dataplane: Dataplane,
     reports: watch::Receiver<Arc<Report>>,
     described: Option<NodeDescription>,
+    footprint: Option<Footprint>,
+    conflist: Option<Conflist>,
     readiness: Readiness,
 }
 
@@ -46,18 +59,19 @@ impl Agent {
     /// Starts every part.
     ///
     /// # Errors
-    /// The BGP port is taken, the node's address cannot be found out, or the kernel's netlink
-    /// socket cannot be opened.
-    pub async fn start(config: Config, run_dir: RunDir) -> anyhow::Result<(Self, PathChanges)> {
-        let snapshot = file::snapshot(&config);
-        let identity = identify(&config)?;
+    /// The BGP port is taken, or the kernel's netlink socket cannot be opened.
+    pub async fn start(
+        config: Config,
+        run_dir: RunDir,
+        identity: report::Identity,
+        datastore: Datastore,
+    ) -> anyhow::Result<(Self, PathChanges)> {
+        let snapshot = datastore.state().snapshot.clone();
+        let conflist = config.cni.as_ref().map(|cni| Conflist::new(cni, &run_dir)).transpose()?;
         info!(
             name = identity.name, address = %identity.address, router_id = %identity.router_id,
             asn = identity.as_number, "starting"
         );
-        for pool in snapshot.pools.iter().filter(|pool| pool.nat_outgoing) {
-            warn!(pool = %pool.cidr, "natOutgoing is not applied by this version");
-        }
 
         let listen = SocketAddr::from((Ipv4Addr::UNSPECIFIED, config.listen_port));
         let (speaker, changes) = warren_speaker::start(SpeakerConfig {
@@ -71,6 +85,7 @@ impl Agent {
         let (known, watched) = watch::channel(Arc::new(Known {
             node_address: Some(identity.address),
             route_protocol: config.route_protocol,
+            nodes: BTreeSet::new(),
             pools: Vec::new(),
             blocks: Vec::new(),
             paths: BTreeMap::new(),
@@ -82,11 +97,14 @@ impl Agent {
             config,
             run_dir,
             identity,
+            datastore,
             snapshot,
             known,
             speaker,
             dataplane,
             described: None,
+            footprint: None,
+            conflist,
             readiness: Readiness::new(Instant::now()),
         };
         agent.apply();
@@ -95,18 +113,19 @@ impl Agent {
 
     /// Hands the snapshot to everybody; each finds out itself what is new to it.
     fn apply(&self) {
-        let Snapshot { pools, blocks, peers } = &self.snapshot;
+        let Snapshot { pools, blocks, peers, owners, .. } = &self.snapshot;
         let address = self.identity.address;
         self.known.send_modify(|known| {
             let known = Arc::make_mut(known);
             known.node_address = Some(address);
+            known.nodes = peers.iter().map(|peer| peer.address).collect();
             known.pools.clone_from(pools);
             known.blocks.clone_from(blocks);
         });
         self.speaker.set_import_policy(ImportPolicy {
             pools: pools.iter().map(|pool| pool.cidr).collect(),
             own_blocks: blocks.clone(),
-            owners: Vec::new(),
+            owners: owners.clone(),
         });
         self.speaker.originate(blocks.iter().copied().collect());
         self.speaker.set_peers(
@@ -126,11 +145,14 @@ impl Agent {
 
     /// Takes a configuration that was read again. What other nodes or the kernel know this agent by
     /// stays as it was until a restart.
-    pub fn reload(&mut self, config: Config) {
+    pub fn reload(&self, config: Config) {
         let fixed = |c: &Config| {
             (
                 c.node.clone(),
                 c.run_dir.clone(),
+                c.state_dir.clone(),
+                c.cni.clone(),
+                c.datastore,
                 c.as_number,
                 c.router_id,
                 c.listen_port,
@@ -139,16 +161,36 @@ impl Agent {
         };
         if fixed(&config) != fixed(&self.config) {
             warn!(
-                "node, runDir, asNumber, routerId, listenPort and routeProtocol take effect at the \
-                 next start only"
+                "node, runDir, stateDir, cni, datastore, asNumber, routerId, listenPort and \
+                 routeProtocol take effect at the next start only"
             );
         }
-        self.snapshot = file::snapshot(&config);
+        if config.datastore != self.config.datastore {
+            return;
+        }
+        info!("the configuration was read again");
+        self.datastore.configure(Config {
+            node: self.config.node.clone(),
+            as_number: self.config.as_number,
+            listen_port: self.config.listen_port,
+            ..config
+        });
+    }
+
+    /// Takes what the datastore says.
+    pub fn learn(&mut self, state: &State) {
+        if state.snapshot == self.snapshot {
+            return;
+        }
+        self.snapshot = state.snapshot.clone();
         info!(
             blocks = self.snapshot.blocks.len(),
             peers = self.snapshot.peers.len(),
-            "the configuration was read again"
+            "the datastore says something new"
         );
+        if let NodeAddress::Is(address) = self.snapshot.node_address {
+            self.move_to(address);
+        }
         self.apply();
     }
 
@@ -171,13 +213,18 @@ impl Agent {
         });
     }
 
-    /// Waits for the dataplane's next report. Cancel safe: a report that is not taken here is there
-    /// at the next call.
-    pub async fn reported(&mut self) -> anyhow::Result<Arc<Report>> {
-        self.reports.changed().await.map_err(|_| {
-            anyhow!("the dataplane's thread has ended; its last words are in the log")
-        })?;
-        Ok(self.reports.borrow_and_update().clone())
+    /// Waits until a part has something to say. Cancel safe: what is not taken here is there at the
+    /// next call.
+    pub async fn event(&mut self) -> anyhow::Result<Event> {
+        tokio::select! {
+            state = self.datastore.changed() => state.map(Event::Datastore),
+            changed = self.reports.changed() => match changed {
+                Ok(()) => Ok(Event::Report(self.reports.borrow_and_update().clone())),
+                Err(_) => {
+                    Err(anyhow!("the dataplane's thread has ended; its last words are in the log"))
+                }
+            },
+        }
     }
 
     /// Follows a change of the kernel: describes the node anew for the plugin, and moves to another
@@ -187,6 +234,64 @@ impl Agent {
             error!(error = format!("{error:#}"), "new pods get the node's old description");
         }
         self.follow_address();
+        if let Err(error) = self.leave_footprint() {
+            error!(error = format!("{error:#}"), "agent cleanup will not know all that is ours");
+        }
+        let network = self.network(report);
+        if network.is_ok() {
+            self.keep_conflist();
+        }
+        self.datastore.report(network);
+    }
+
+    /// Writes down what `agent cleanup` needs to know.
+    fn leave_footprint(&mut self) -> anyhow::Result<()> {
+        let pools = self.snapshot.pools.iter().map(|pool| pool.cidr);
+        let footprint = Footprint {
+            route_protocol: self.config.route_protocol,
+            networks: pools.chain(self.snapshot.blocks.iter().copied()).collect(),
+            conflist: self.conflist.as_ref().map(|conflist| conflist.path().to_owned()),
+            state_dir: self.config.state_dir.clone(),
+        };
+        if self.footprint.as_ref() != Some(&footprint) {
+            footprint.write(&self.run_dir)?;
+            self.footprint = Some(footprint);
+        }
+        Ok(())
+    }
+
+    /// Has the runtime find the plugin, now that pods can be carried.
+    fn keep_conflist(&self) {
+        let Some(conflist) = &self.conflist else { return };
+        let path = conflist.path().display();
+        match conflist.keep() {
+            Ok(true) => info!(%path, "wrote the network configuration for the runtime"),
+            Ok(false) => {}
+            Err(error) => error!(error = format!("{error:#}"), "the runtime finds no plugin"),
+        }
+    }
+
+    /// Whether tunnel, blocks and the plugin's description are in place.
+    fn network(&self, report: &Report) -> Network {
+        let mut missing = self.problems(report);
+        let down = report.tunnel.as_ref().filter(|tunnel| !tunnel.up);
+        if let Some(tunnel) = down.filter(|_| missing.is_empty()) {
+            missing.push(format!("{} is not up with its address yet", tunnel.device));
+        }
+        if self.described.is_none() {
+            missing.push("the node is not described for the plugin yet".into());
+        }
+        if missing.is_empty() { Ok(()) } else { Err(missing.join("; ")) }
+    }
+
+    /// What is wrong with the node apart from its peers, a sentence each.
+    fn problems(&self, report: &Report) -> Vec<String> {
+        let mut problems = self.snapshot.problems.clone();
+        problems.extend(report.problems.iter().cloned());
+        if self.snapshot.blocks.is_empty() {
+            problems.push("this node has no block: its pods get no address".into());
+        }
+        problems
     }
 
     fn describe(&mut self, report: &Report) -> anyhow::Result<()> {
@@ -210,18 +315,26 @@ impl Agent {
     }
 
     fn follow_address(&mut self) {
-        if self.config.node.address.is_some() {
+        if self.snapshot.node_address != NodeAddress::AsKernelSends {
             return;
         }
         // No route at all: the NIC is gone for now, and the address most likely returns with it.
         let Ok(address) = address::towards(self.snapshot.peers.first().map(|p| p.address)) else {
             return;
         };
-        if address != self.identity.address {
-            info!(old = %self.identity.address, new = %address, "the node's address has changed");
-            self.identity.address = address;
+        if self.move_to(address) {
             self.apply();
         }
+    }
+
+    /// Whether `address` is another one than before.
+    fn move_to(&mut self, address: IpAddr) -> bool {
+        let moved = address != self.identity.address;
+        if moved {
+            info!(old = %self.identity.address, new = %address, "the node's address has changed");
+            self.identity.address = address;
+        }
+        moved
     }
 
     /// Changes whenever a session does.
@@ -260,14 +373,11 @@ impl Agent {
             Request::Status => {
                 let peers = self.speaker.peers().await;
                 let report = self.reports.borrow().clone();
-                let mut reasons: Vec<String> = report.problems.clone();
+                let mut reasons = self.problems(&report);
                 let ipam = self.ipam().unwrap_or_else(|error| {
                     reasons.push(format!("the pods' addresses cannot be read: {error}"));
                     Ipam::default()
                 });
-                if self.snapshot.blocks.is_empty() {
-                    reasons.push("this node has no block: its pods get no address".into());
-                }
                 reasons.extend(self.readiness.bgp(&peers, Instant::now()));
                 Response::Status(Box::new(Status {
                     node: report::node(&self.identity, &self.snapshot, &report),
@@ -276,8 +386,11 @@ impl Agent {
                     peers: report::peers(&peers, &self.snapshot.peers),
                     routes: report::counts(&report),
                     ipam,
+                    datastore: Some(self.datastore.status()),
                 }))
             }
+            // The loop has taken it: it is answered when every part has ended.
+            Request::Shutdown => Response::Done,
             Request::Routes => Response::Routes(report::routes(&self.reports.borrow())),
             Request::Live => {
                 let turned = self.reports.borrow().turned.elapsed();
@@ -297,30 +410,4 @@ impl Agent {
         self.speaker.shutdown().await;
         self.dataplane.stop();
     }
-}
-
-fn identify(config: &Config) -> anyhow::Result<report::Identity> {
-    let name = match &config.node.name {
-        Some(name) => name.clone(),
-        None => address::host_name()?,
-    };
-    let address = match config.node.address {
-        Some(address) => address,
-        None => address::towards(config.peers.first().map(|peer| peer.address))
-            .context("cannot find out the node's address: no route; set node.address")?,
-    };
-    let router_id = match (config.router_id, address) {
-        (Some(id), _) => id,
-        (None, IpAddr::V4(address)) => address,
-        (None, IpAddr::V6(address)) => {
-            return Err(anyhow!("the node's address {address} is no IPv4 address; set routerId"));
-        }
-    };
-    Ok(report::Identity {
-        name,
-        address,
-        router_id,
-        as_number: config.as_number,
-        started: Instant::now(),
-    })
 }

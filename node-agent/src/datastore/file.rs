@@ -1,17 +1,47 @@
 //! The configuration file as the datastore: for machines without Kubernetes. It is read again at
 //! SIGHUP.
 
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::sync::watch;
 use warren_types::status::PeerKind;
 
-use super::{Peer, Snapshot};
+use super::host_name::host_name;
+use super::{Contact, NodeAddress, Peer, Snapshot, State};
 use crate::config::{Config, PeerConfig};
 
+/// Starts the task that follows the configuration; the node's name, and what it yields.
+///
+/// # Errors
+/// The file has no name for the node, and the host name is none.
+pub fn start(
+    mut configs: watch::Receiver<Arc<Config>>,
+) -> anyhow::Result<(String, watch::Receiver<Arc<State>>)> {
+    let config = configs.borrow_and_update().clone();
+    let name = config.node.name.clone().map_or_else(host_name, Ok)?;
+    let contact = Contact { since: Timestamp::now(), problem: None };
+    let state = move |config: &Config| {
+        Arc::new(State { snapshot: snapshot(config), contact: contact.clone() })
+    };
+    let (sender, states) = watch::channel(state(&config));
+    tokio::spawn(async move {
+        while configs.changed().await.is_ok() {
+            sender.send_replace(state(&configs.borrow_and_update()));
+        }
+    });
+    Ok((name, states))
+}
+
 /// What the file says of pools, blocks and peers.
-pub fn snapshot(config: &Config) -> Snapshot {
+fn snapshot(config: &Config) -> Snapshot {
     Snapshot {
+        node_address: config.node.address.map_or(NodeAddress::AsKernelSends, NodeAddress::Is),
         pools: config.pools.clone(),
         blocks: config.blocks.clone(),
         peers: config.peers.iter().map(|peer| settle(config, peer)).collect(),
+        owners: Vec::new(),
+        problems: Vec::new(),
     }
 }
 

@@ -1,26 +1,60 @@
 //! Where the agent learns its blocks and its peers.
 //!
-//! A datastore yields [`Snapshot`]s: the first one at the start, another one whenever something
-//! changed. The agent compares nothing itself; what it drives takes a whole new set and finds the
-//! difference.
+//! A datastore is a task that yields [`State`]s: the first one at the start, another one whenever
+//! something changed. The agent compares nothing itself; what it drives takes a whole new set and
+//! finds the difference. There are two: the [configuration file](file) and the
+//! [Kubernetes API server](kubernetes).
 
-pub mod file;
+mod file;
+mod host_name;
+mod kubernetes;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnetwork::IpNetwork;
+use jiff::Timestamp;
+use tokio::sync::watch;
 use warren_types::pool::Pool;
-use warren_types::status::PeerKind;
+use warren_types::status::{self, PeerKind};
+
+use crate::config::{Config, DatastoreKind};
+
+/// What a datastore has to say at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    /// What it knows.
+    pub snapshot: Snapshot,
+    /// How it is doing itself.
+    pub contact: Contact,
+}
 
 /// All that a datastore knows at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
+    /// This node's address.
+    pub node_address: NodeAddress,
     /// The pools.
     pub pools: Vec<Pool>,
     /// This node's own blocks, in the order of use.
     pub blocks: Vec<IpNetwork>,
     /// The peers.
     pub peers: Vec<Peer>,
+    /// The other nodes' blocks, as far as they are known, each with its node's address.
+    pub owners: Vec<(IpNetwork, IpAddr)>,
+    /// Why the node cannot carry pods with this, a sentence each.
+    pub problems: Vec<String>,
+}
+
+/// What a datastore knows of this node's address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeAddress {
+    /// It is this.
+    Is(IpAddr),
+    /// It is the one that the kernel sends from.
+    AsKernelSends,
+    /// The datastore will tell it and has not yet.
+    Awaited,
 }
 
 /// A peer, with everything settled.
@@ -40,4 +74,90 @@ pub struct Peer {
     pub passive: bool,
     /// The hold time proposed to it, in seconds.
     pub hold_time_seconds: u16,
+}
+
+/// Whether a datastore hears from its source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contact {
+    /// Since when it is so.
+    pub since: Timestamp,
+    /// Why it does not hear from its source; none when it does.
+    pub problem: Option<String>,
+}
+
+/// Whether this node can carry pods, else why not, in words.
+pub type Network = Result<(), String>;
+
+/// A running datastore.
+pub struct Datastore {
+    kind: DatastoreKind,
+    name: String,
+    states: watch::Receiver<Arc<State>>,
+    config: watch::Sender<Arc<Config>>,
+    network: watch::Sender<Option<Network>>,
+}
+
+impl Datastore {
+    /// Starts the one that `config` asks for.
+    ///
+    /// # Errors
+    /// The node's name cannot be found out, or how to reach the API server is not known.
+    pub async fn start(config: Config) -> anyhow::Result<Self> {
+        let kind = config.datastore;
+        let (config, configs) = watch::channel(Arc::new(config));
+        let (network, networks) = watch::channel(None);
+        let (name, states) = match kind {
+            DatastoreKind::File => file::start(configs)?,
+            DatastoreKind::Kubernetes => kubernetes::start(configs, networks).await?,
+        };
+        Ok(Self { kind, name, states, config, network })
+    }
+
+    /// This node's name, by which the datastore knows it.
+    pub fn node_name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it says now.
+    pub fn state(&self) -> Arc<State> {
+        self.states.borrow().clone()
+    }
+
+    /// Waits until it says something else. Cancel safe.
+    ///
+    /// # Errors
+    /// Its task has ended, which it does not do by itself.
+    pub async fn changed(&mut self) -> anyhow::Result<Arc<State>> {
+        self.states
+            .changed()
+            .await
+            .map_err(|_| anyhow::anyhow!("the datastore's task has ended; see the log"))?;
+        Ok(self.states.borrow_and_update().clone())
+    }
+
+    /// Takes a configuration that was read again; what follows from it comes as a new [`State`].
+    pub fn configure(&self, config: Config) {
+        self.config.send_replace(Arc::new(config));
+    }
+
+    /// Tells the datastore whether the node can carry pods, so that it can tell others.
+    pub fn report(&self, network: Network) {
+        self.network.send_if_modified(|known| {
+            let network = Some(network);
+            let changed = *known != network;
+            *known = network;
+            changed
+        });
+    }
+
+    /// What the status says of it.
+    pub fn status(&self) -> status::Datastore {
+        let contact = self.states.borrow().contact.clone();
+        status::Datastore {
+            kind: self.kind.as_str().into(),
+            in_touch: contact.problem.is_none(),
+            since: contact.since,
+            problem: contact.problem,
+        }
+    }
 }

@@ -53,7 +53,8 @@ impl Namespace {
         })
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    /// A file or directory of this node.
+    pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
@@ -66,6 +67,8 @@ impl Namespace {
                 .arg(self.path("config.yaml"))
                 .arg("--run-dir")
                 .arg(self.path("run"))
+                .env("KUBECONFIG", self.path("kubeconfig"))
+                .env("NODE_NAME", "node1")
                 .stderr(log)
                 .stdin(Stdio::null())
                 .spawn()

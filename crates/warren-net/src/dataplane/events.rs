@@ -4,17 +4,19 @@
 mod tests;
 
 use std::io;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use netlink_packet_core::{NetlinkBuffer, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_sys::{AsyncSocket, SocketAddr, TokioSocket, protocols::NETLINK_ROUTE};
+use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE};
+use netlink_sys::{AsyncSocket, SocketAddr, TokioSocket};
 use tracing::debug;
 
 use super::diff::Realm;
 use super::kernel;
 use super::pass::View;
 use crate::desired::{Device, TUNNEL};
+use crate::rules;
 
 /// The multicast groups of linux/rtnetlink.h: RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR,
 /// RTNLGRP_IPV4_ROUTE.
@@ -28,22 +30,22 @@ const RECEIVE_BUFFER: libc::c_int = 1 << 20;
 /// longest.
 const DATAGRAM: usize = 64 * 1024;
 
-/// The kernel's events about links, addresses and routes of this namespace.
+/// The kernel's events about links, addresses, routes and packet rules of this namespace.
 pub(super) struct Events {
-    socket: TokioSocket,
+    routes: TokioSocket,
+    /// None where the kernel has no netfilter.
+    packet_rules: Option<TokioSocket>,
     datagram: Vec<u8>,
 }
 
 impl Events {
     /// Listens from now on. Must be called within a runtime.
     pub(super) fn open() -> io::Result<Self> {
-        let mut socket = TokioSocket::new(NETLINK_ROUTE)?;
-        socket.socket_ref().set_rx_buf_sz(RECEIVE_BUFFER)?;
-        socket.socket_mut().bind(&SocketAddr::new(0, 0))?;
-        for group in GROUPS {
-            socket.socket_mut().add_membership(group)?;
-        }
-        Ok(Self { socket, datagram: Vec::with_capacity(DATAGRAM) })
+        let routes = listen(NETLINK_ROUTE, &GROUPS)?;
+        let packet_rules = listen(NETLINK_NETFILTER, &[rules::GROUP])
+            .inspect_err(|error| debug!("cannot listen to events of nf_tables: {error}"))
+            .ok();
+        Ok(Self { routes, packet_rules, datagram: Vec::with_capacity(DATAGRAM) })
     }
 
     /// Waits until something happened that matters, and reads all that happened till then.
@@ -53,31 +55,57 @@ impl Events {
     /// # Errors
     /// When the socket fails; it is of no more use then.
     pub(super) async fn relevant(&mut self, view: &View, realm: &Realm<'_>) -> io::Result<()> {
-        let mut matters = false;
+        let Self { routes, packet_rules, datagram } = self;
+        let concerns = |datagram: &[u8]| {
+            messages(datagram).any(|message| match message {
+                Ok(message) => relevant(&message, view, realm),
+                // An event of a newer kernel than this program knows: look.
+                Err(Undecoded) => true,
+            })
+        };
         std::future::poll_fn(|context| {
-            loop {
-                self.datagram.clear();
-                match self.socket.poll_recv(context, &mut self.datagram) {
-                    Poll::Ready(Ok(())) => {
-                        matters |= messages(&self.datagram).any(|message| match message {
-                            Ok(message) => relevant(&message, view, realm),
-                            // An event of a newer kernel than this program knows: look.
-                            Err(Undecoded) => true,
-                        });
-                    }
-                    Poll::Ready(Err(error)) if error.raw_os_error() == Some(libc::ENOBUFS) => {
-                        debug!("events of the kernel were lost: looking at everything");
-                        matters = true;
-                    }
-                    Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                    // All is read, or the runtime wants its turn: the rest is for after the pass.
-                    Poll::Pending if matters => return Poll::Ready(Ok(())),
-                    Poll::Pending => return Poll::Pending,
-                }
+            let mut matters = heard(routes, datagram, context, concerns)?;
+            if let Some(packet_rules) = packet_rules {
+                matters |= heard(packet_rules, datagram, context, rules::concerns)?;
             }
+            // All is read, or the runtime wants its turn: the rest is for after the pass.
+            if matters { Poll::Ready(Ok(())) } else { Poll::Pending }
         })
         .await
+    }
+}
+
+fn listen(protocol: isize, groups: &[u32]) -> io::Result<TokioSocket> {
+    let mut socket = TokioSocket::new(protocol)?;
+    socket.socket_ref().set_rx_buf_sz(RECEIVE_BUFFER)?;
+    socket.socket_mut().bind(&SocketAddr::new(0, 0))?;
+    for group in groups {
+        socket.socket_mut().add_membership(*group)?;
+    }
+    Ok(socket)
+}
+
+/// Reads all there is to read; tells whether any of it matters. The task is woken by what comes
+/// later.
+fn heard(
+    socket: &mut TokioSocket,
+    datagram: &mut Vec<u8>,
+    context: &mut Context<'_>,
+    concerns: impl Fn(&[u8]) -> bool,
+) -> io::Result<bool> {
+    let mut matters = false;
+    loop {
+        datagram.clear();
+        match socket.poll_recv(context, datagram) {
+            Poll::Ready(Ok(())) => matters |= concerns(datagram),
+            Poll::Ready(Err(error)) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                debug!("events of the kernel were lost: looking at everything");
+                matters = true;
+            }
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+            Poll::Ready(Err(error)) => return Err(error),
+            Poll::Pending => return Ok(matters),
+        }
     }
 }
 

@@ -16,6 +16,7 @@
 //! It reconciles and never purges: see [`Known::settled`] for the time after a start, and
 //! [`diff::Realm`] for whose routes it deletes. On [`Dataplane::stop`] everything stays in place.
 
+pub mod cleanup;
 pub mod diff;
 mod events;
 mod kernel;

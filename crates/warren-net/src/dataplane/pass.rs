@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use ipnetwork::IpNetwork;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::diff::{Difference, KernelRoute, Realm, Write, diff};
 use super::report::{NicState, Report, RouteReport, TunnelState};
 use super::{kernel, tunnel};
 use crate::desired::{self, Desired, Known, Links, TUNNEL};
 use crate::netlink::{Error, Socket};
+use crate::rules::{Keeper, rules};
 use crate::sysctl;
 
 /// The kernel parameter without which the node carries nothing between its devices.
@@ -24,6 +25,7 @@ const LOGGED: usize = 16;
 /// Brings the kernel to what is desired, pass by pass.
 pub(super) struct Reconciler {
     socket: Socket,
+    packet_rules: Keeper,
     /// What the last pass saw and wanted.
     view: View,
     /// The destinations that this process gave routes to and has not deleted since.
@@ -71,6 +73,7 @@ impl Reconciler {
     pub(super) fn new(socket: Socket, known: Arc<Known>) -> Self {
         Self {
             socket,
+            packet_rules: Keeper::default(),
             view: View { known, links: Links::default(), desired: Desired::default() },
             written: BTreeSet::new(),
             troubled: BTreeMap::new(),
@@ -118,6 +121,7 @@ impl Reconciler {
         if let Err(error) = forward() {
             trouble.refused(format!("{error}; the node forwards nothing without it"));
         }
+        self.tend_packet_rules(trouble);
         let known = Arc::clone(&self.view.known);
         let mut links = kernel::links(&mut self.socket, known.node_address)?;
         if self.tend_tunnel(&links, trouble)? {
@@ -132,6 +136,19 @@ impl Reconciler {
         self.write(&difference.write, trouble)?;
         self.delete(&difference.delete, trouble)?;
         Ok(difference)
+    }
+
+    /// Brings the packet rules to what they should be. Routes do not wait for them: what is missing
+    /// here is a danger or a nuisance, without routes there is nothing.
+    fn tend_packet_rules(&mut self, trouble: &mut Trouble) {
+        let wanted = rules(&self.view.known);
+        match self.packet_rules.bring(&wanted, self.view.known.settled) {
+            Ok(false) => {}
+            Ok(true) => info!("packet rules written"),
+            // A kernel without nf_tables has no rules to remove, and no chain that is in our way.
+            Err(error) if wanted.chains.is_empty() => debug!("{error}"),
+            Err(error) => trouble.refused(error.to_string()),
+        }
     }
 
     /// Brings the tunnel device to what it should be; tells whether anything was changed.

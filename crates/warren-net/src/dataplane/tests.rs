@@ -56,6 +56,7 @@ fn path(next_hop: &str) -> Path {
 fn known() -> Known {
     Known {
         node_address: Some("192.168.0.176".parse().unwrap()),
+        nodes: [].into(),
         pools: vec![Pool {
             cidr: net("172.16.0.0/16"),
             block_size: 26,

@@ -10,7 +10,7 @@ mod route;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnetwork::IpNetwork;
@@ -27,6 +27,8 @@ pub const TUNNEL: &str = "tunl0";
 pub struct Known {
     /// The node's own address, the outer source of its tunnel packets.
     pub node_address: Option<IpAddr>,
+    /// The addresses of the cluster's nodes, as far as the datastore knows them.
+    pub nodes: BTreeSet<IpAddr>,
     /// The address pools.
     pub pools: Vec<Pool>,
     /// The node's own blocks, in the order of use.
@@ -153,7 +155,7 @@ pub fn tunnel_address(pools: &[Pool], blocks: &[IpNetwork]) -> Option<Ipv4Addr> 
 }
 
 /// Whether any pool sends packets through [`TUNNEL`].
-fn uses_tunnel(pools: &[Pool]) -> bool {
+pub(crate) fn uses_tunnel(pools: &[Pool]) -> bool {
     pools.iter().any(|pool| pool.encapsulation.uses_ipip())
 }
 

@@ -21,6 +21,7 @@ fn path(next_hop: &str) -> Path {
 fn known(encapsulation: Encapsulation, prefix: &str, next_hop: &str) -> Known {
     Known {
         node_address: Some("192.168.0.176".parse().unwrap()),
+        nodes: [].into(),
         pools: vec![pool("172.16.0.0/16", encapsulation)],
         blocks: vec![net(BLOCK)],
         paths: [(net(prefix), path(next_hop))].into(),

@@ -19,4 +19,5 @@ mod socket;
 mod tests;
 
 pub use error::Error;
+pub(crate) use socket::uninterrupted;
 pub use socket::{Outcome, Request, Socket};

@@ -33,6 +33,7 @@ fn view() -> View {
     };
     let known = Known {
         node_address: Some("192.168.0.176".parse().unwrap()),
+        nodes: [].into(),
         pools: vec![Pool {
             cidr: net("172.16.0.0/16"),
             block_size: 26,

@@ -1,0 +1,64 @@
+//! What the API server has said, apart from what the configuration makes of it.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
+use k8s_openapi::api::core::v1::Node;
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+/// The nodes, and kubeadm's word on the pods' addresses.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Cluster {
+    /// Every Node, this one included, by its name.
+    pub nodes: BTreeMap<String, Member>,
+    /// kubeadm's `podSubnet`; empty where nothing is known of it.
+    pub pod_subnets: Vec<IpNetwork>,
+}
+
+/// What matters of a Node.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Member {
+    /// Its InternalIP, the IPv4 one where it has several.
+    pub address: Option<IpAddr>,
+    /// Its pod CIDRs.
+    pub blocks: Vec<IpNetwork>,
+}
+
+impl From<&Node> for Member {
+    fn from(node: &Node) -> Self {
+        Self { address: address(node), blocks: blocks(node) }
+    }
+}
+
+fn address(node: &Node) -> Option<IpAddr> {
+    let addresses = node.status.iter().flat_map(|status| status.addresses.iter().flatten());
+    let internal: Vec<IpAddr> = addresses
+        .filter(|address| address.type_ == "InternalIP")
+        .filter_map(|address| address.address.parse().ok())
+        .collect();
+    internal.iter().find(|address| address.is_ipv4()).or(internal.first()).copied()
+}
+
+fn blocks(node: &Node) -> Vec<IpNetwork> {
+    let Some(spec) = &node.spec else { return Vec::new() };
+    // podCIDR is the first of podCIDRs, and all there is in an object that an old server stored.
+    let written = match &spec.pod_cidrs {
+        Some(blocks) if !blocks.is_empty() => blocks.as_slice(),
+        _ => spec.pod_cidr.as_slice(),
+    };
+    written
+        .iter()
+        .filter_map(|text| match text.parse::<IpNetwork>() {
+            Ok(block) => Some(block),
+            Err(error) => {
+                let node = node.metadata.name.as_deref().unwrap_or_default();
+                warn!(node, podCIDR = text, %error, "a pod CIDR is not understood");
+                None
+            }
+        })
+        .collect()
+}
