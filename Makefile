@@ -50,7 +50,7 @@ advisories: tool-deny ## cargo-deny's check for known vulnerabilities; needs the
 
 .PHONY: deny
 deny: tool-deny
-	$(DENY) --offline check bans licenses sources
+	$(DENY) check bans licenses sources
 
 .PHONY: tool-deny
 tool-deny: toolchain
