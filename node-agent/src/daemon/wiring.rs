@@ -95,7 +95,7 @@ impl Agent {
 
     /// Hands the snapshot to everybody; each finds out itself what is new to it.
     fn apply(&self) {
-        let Snapshot { pools, blocks, peers } = &self.snapshot;
+        let Snapshot { pools, blocks, peers, owners } = &self.snapshot;
         let address = self.identity.address;
         self.known.send_modify(|known| {
             let known = Arc::make_mut(known);
@@ -106,7 +106,7 @@ impl Agent {
         self.speaker.set_import_policy(ImportPolicy {
             pools: pools.iter().map(|pool| pool.cidr).collect(),
             own_blocks: blocks.clone(),
-            owners: Vec::new(),
+            owners: owners.clone(),
         });
         self.speaker.originate(blocks.iter().copied().collect());
         self.speaker.set_peers(

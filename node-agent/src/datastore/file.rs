@@ -12,6 +12,11 @@ pub fn snapshot(config: &Config) -> Snapshot {
         pools: config.pools.clone(),
         blocks: config.blocks.clone(),
         peers: config.peers.iter().map(|peer| settle(config, peer)).collect(),
+        owners: config
+            .peers
+            .iter()
+            .flat_map(|peer| peer.blocks.iter().map(|block| (*block, peer.address)))
+            .collect(),
     }
 }
 

@@ -21,6 +21,8 @@ pub struct Snapshot {
     pub blocks: Vec<IpNetwork>,
     /// The peers.
     pub peers: Vec<Peer>,
+    /// The blocks whose node is known, each with that node's address.
+    pub owners: Vec<(IpNetwork, IpAddr)>,
 }
 
 /// A peer, with everything settled.
