@@ -23,7 +23,8 @@ lab: build-lab ## the demo's nodes with a shell; RUN='...' runs that in place of
 	@target/debug/lab $(if $(RUN),-c '$(RUN)')
 
 .PHONY: test
-test: lint build-lab ## everything that CI runs: lint, and all tests, the scenarios in the lab among them
+test: lint ## everything that CI runs: lint, and all tests, the scenarios in the lab among them
+	@scripts/packages
 	cargo test --workspace --locked --no-fail-fast
 
 .PHONY: image
@@ -39,7 +40,9 @@ lint: toolchain deny ## rustfmt, clippy with warnings as errors, cargo-deny, the
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
 .PHONY: scenarios
-scenarios: build-lab ## the scenarios alone; ONLY='...' runs those whose names have these words
+scenarios: toolchain ## the scenarios alone; ONLY='...' runs those whose names have these words
+	@scripts/packages
+	cargo build --workspace --all-targets --locked
 	cargo test --workspace --test scenarios --locked -- $(if $(ONLY),'$(ONLY)')
 
 .PHONY: bench
@@ -57,7 +60,7 @@ advisories: tool-deny ## cargo-deny's check for known vulnerabilities; needs the
 
 .PHONY: deny
 deny: tool-deny
-	$(DENY) --offline check bans licenses sources
+	$(DENY) check bans licenses sources
 
 .PHONY: tool-deny
 tool-deny: toolchain

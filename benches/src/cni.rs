@@ -102,7 +102,10 @@ impl Contestant {
             .env("CNI_NETNS", sandbox.path())
             .env("CNI_IFNAME", "eth0")
             .env("CNI_PATH", REFERENCE_PLUGINS)
-            .env("CNI_ARGS", format!("K8S_POD_NAMESPACE=default;K8S_POD_NAME={container}"))
+            .env(
+                "CNI_ARGS",
+                format!("IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={container}"),
+            )
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -4,14 +4,13 @@
 use std::fmt::{Display, Write as _};
 use std::fs::OpenOptions;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::error::Failure;
-use crate::netconf::NetConf;
 
 /// How much is logged: the lines of this level and of those before it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -27,6 +26,15 @@ pub enum Level {
     Info,
     /// And the others.
     Debug,
+}
+
+/// What is logged, and where.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Log {
+    /// Up to which level.
+    pub level: Level,
+    /// Where, if not on standard error.
+    pub file: Option<PathBuf>,
 }
 
 /// A command's line, while it grows.
@@ -66,21 +74,21 @@ impl Line {
     }
 
     /// Ends the line and writes it where the configuration says.
-    pub fn finish(mut self, command: &str, outcome: &Result<(), Failure>, conf: &NetConf) {
+    pub fn finish(mut self, command: &str, outcome: &Result<(), Failure>, log: &Log) {
         if let Err(failure) = outcome {
             self.level = Level::Error;
             self.field("code", failure.code as u32);
             self.field("error", &failure.msg);
             failure.details.iter().for_each(|details| self.field("details", details));
         }
-        if self.level > conf.log_level {
+        if self.level > log.level {
             return;
         }
         let level = format!("{:?}", self.level).to_uppercase();
         push(&mut self.phases, "total_us", self.start.elapsed().as_micros());
         let line =
             format!("{} {level} {command}{}{}\n", Timestamp::now(), self.fields, self.phases);
-        write(&line, conf.log_file.as_deref());
+        write(&line, log.file.as_deref());
     }
 }
 
@@ -125,8 +133,8 @@ mod tests {
     fn written(level: Level, line: Line, outcome: &Result<(), Failure>) -> String {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
-        let conf = NetConf { log_level: level, log_file: Some(path.clone()), ..NetConf::default() };
-        line.finish("ADD", outcome, &conf);
+        let log = Log { level, file: Some(path.clone()) };
+        line.finish("ADD", outcome, &log);
         std::fs::read_to_string(path).unwrap_or_default()
     }
 

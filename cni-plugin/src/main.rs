@@ -107,7 +107,7 @@ fn run(
         (Command::Gc, _) => gc::gc(&conf, &mut line),
         _ => status::status(&conf),
     };
-    line.finish(command.as_str(), &outcome, &conf);
+    line.finish(command.as_str(), &outcome, &conf.log);
     outcome.map_err(told)
 }
 

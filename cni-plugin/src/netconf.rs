@@ -11,7 +11,7 @@ use warren_ipam::owner::is_identifier;
 use warren_types::run_dir::RunDir;
 
 use crate::error::{Code, Failure};
-use crate::log::Level;
+use crate::log::Log;
 use crate::result::Answer;
 use crate::version::Version;
 
@@ -25,10 +25,8 @@ pub struct NetConf {
     pub run_dir: RunDir,
     /// The MTU of the pods' interfaces in bytes, where it is not to be what the agent found.
     pub mtu: Option<u32>,
-    /// What is logged.
-    pub log_level: Level,
-    /// Where, if not on standard error.
-    pub log_file: Option<PathBuf>,
+    /// What is logged, and where.
+    pub log: Log,
     /// `dns`, handed through.
     pub dns: Option<Value>,
     /// The hardware address that the runtime wants the pod to have.
@@ -127,8 +125,10 @@ impl Document {
             name,
             run_dir,
             mtu,
-            log_level: self.take("logLevel")?.unwrap_or_default(),
-            log_file: self.absolute("logFile")?,
+            log: Log {
+                level: self.take("logLevel")?.unwrap_or_default(),
+                file: self.absolute("logFile")?,
+            },
             dns: self.take("dns")?,
             mac,
             prev_result: self.take("prevResult")?,
@@ -176,6 +176,7 @@ fn invalid(key: &str, reason: &dyn fmt::Display) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::Level;
 
     fn parse(text: &str) -> Result<(Version, NetConf), Failure> {
         let mut document = Document::parse(text.as_bytes())?;
@@ -195,7 +196,7 @@ mod tests {
                 .unwrap();
         assert_eq!(version, Version::V1_0_0);
         assert_eq!(conf.run_dir, RunDir::default());
-        assert_eq!((conf.mtu, conf.log_level, conf.log_file), (None, Level::Info, None));
+        assert_eq!((conf.mtu, conf.log), (None, Log::default()));
         assert!(conf.prev_result.is_none() && conf.valid_attachments.is_none());
     }
 
@@ -209,7 +210,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(conf.run_dir, RunDir::new("/tmp/n1"));
-        assert_eq!((conf.mtu, conf.log_level), (Some(1400), Level::Debug));
+        assert_eq!((conf.mtu, conf.log.level), (Some(1400), Level::Debug));
         assert_eq!(conf.mac.unwrap().to_string(), "02:00:00:00:00:01");
         assert_eq!(conf.valid_attachments.unwrap()[0].container_id, "a");
         assert!(conf.dns.is_some());

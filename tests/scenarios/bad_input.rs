@@ -14,6 +14,7 @@ pub fn trials() -> Vec<Trial> {
     vec![
         trial("a typo in the configuration is named with its line, and changes nothing", typo),
         trial("a malformed BGP message is answered with its NOTIFICATION", malformed_message),
+        trial("a peer is believed only what is its own, and the rest is counted", false_claims),
     ]
 }
 
@@ -50,6 +51,43 @@ fn typo(lab: &Lab) -> Result<()> {
     })?;
     node1.expect_established(&[&node2])?;
     node1.expect_routes(&[node1.tunnel_route(&node2)])
+}
+
+fn false_claims(lab: &Lab) -> Result<()> {
+    let [node1, node2, node3] = lab.three_nodes()?;
+    let bird = lab.node("calico", "192.168.0.12/24", "172.16.9.0/26")?;
+    let inside_own = format!("{}/32", node1.block().ip());
+    bird.start_bird_that_claims(&[
+        "0.0.0.0/0",
+        "10.0.0.0/26",
+        "172.16.0.0/12",
+        &node1.block().to_string(),
+        &inside_own,
+        &node3.block().to_string(),
+    ])?;
+    for node in [&node1, &node2] {
+        node.start_agent()?;
+    }
+    let truth = [node1.tunnel_route(&bird), node1.tunnel_route(&node2)];
+    eventually("node1 has what is true", SOON, || node1.expect_routes(&truth))?;
+    eventually("node1 has refused the rest", SOON, || {
+        let entry = node1.peer(&bird)?;
+        let expected = [
+            ("default route", 1),
+            ("outside the pools", 2),
+            ("own block", 2),
+            ("block of another node", 1),
+        ];
+        for (reason, count) in expected {
+            ensure!(entry["prefixesRefused"][reason] == count, "{reason}: {entry}");
+        }
+        ensure!(entry["prefixesReceived"] == 7, "{entry}");
+        Ok(())
+    })?;
+    let via_bird = format!("via {}", bird.address());
+    let from_bird = node1.routes()?.iter().filter(|route| route.contains(&via_bird)).count();
+    ensure!(from_bird == 1, "{:?}", node1.routes()?);
+    node1.expect_no_route(node3.block())
 }
 
 fn malformed_message(lab: &Lab) -> Result<()> {

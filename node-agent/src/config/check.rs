@@ -81,14 +81,20 @@ fn pools(config: &Config) -> Result<(), String> {
 }
 
 fn blocks(config: &Config) -> Result<(), String> {
-    for (i, block) in config.blocks.iter().enumerate() {
+    let everybody: Vec<IpNetwork> = config
+        .blocks
+        .iter()
+        .chain(config.peers.iter().flat_map(|peer| &peer.blocks))
+        .copied()
+        .collect();
+    for (i, block) in everybody.iter().enumerate() {
         canonical("blocks", *block)?;
         if pool::holding(&config.pools, block).is_none() {
             return Err(format!(
                 "blocks: {block} lies in none of the pools; correct it, or add its pool"
             ));
         }
-        for other in config.blocks.iter().skip(i + 1) {
+        for other in everybody.iter().skip(i + 1) {
             if pool::contains(block, other) || pool::contains(other, block) {
                 return Err(format!("blocks: {block} and {other} overlap"));
             }

@@ -98,6 +98,9 @@ pub struct PeerConfig {
     pub name: Option<String>,
     /// Its AS number; default this node's own.
     pub as_number: Option<u32>,
+    /// Its blocks, where it is a node whose blocks are known: nobody else's word is taken for them.
+    #[serde(default)]
+    pub blocks: Vec<IpNetwork>,
     /// The TCP port that it listens at.
     #[serde(default = "default_port")]
     pub port: u16,

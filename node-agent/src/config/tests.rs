@@ -65,6 +65,8 @@ fn what_cannot_work_is_refused_with_what_to_do() {
         ("172.16.52.128/26", "172.16.52.130/26", "did you mean 172.16.52.128/26?"),
         ("172.16.52.128/26", "10.0.0.0/26", "lies in none of the pools"),
         ("172.16.52.128/26", "172.16.52.128/26, 172.16.52.0/24", "overlap"),
+        ("asNumber: 64512}", "blocks: [172.16.52.128/28]}", "overlap"),
+        ("asNumber: 64512}", "blocks: [10.0.0.0/26]}", "lies in none of the pools"),
         ("172.16.0.0/16", "172.16.0.1/16", "did you mean 172.16.0.0/16?"),
         ("blockSize: 26", "blockSize: 33", "use 16 to 32"),
         ("blockSize: 26", "blockSize: 8", "use 16 to 32"),

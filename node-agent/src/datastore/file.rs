@@ -40,7 +40,11 @@ fn snapshot(config: &Config) -> Snapshot {
         pools: config.pools.clone(),
         blocks: config.blocks.clone(),
         peers: config.peers.iter().map(|peer| settle(config, peer)).collect(),
-        owners: Vec::new(),
+        owners: config
+            .peers
+            .iter()
+            .flat_map(|peer| peer.blocks.iter().map(|block| (*block, peer.address)))
+            .collect(),
         problems: Vec::new(),
     }
 }

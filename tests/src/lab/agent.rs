@@ -47,9 +47,10 @@ impl Node {
         for peer in self.others() {
             let _ = writeln!(
                 text,
-                "- {{address: {}, name: {}, asNumber: {AS_NUMBER}}}",
+                "- {{address: {}, name: {}, asNumber: {AS_NUMBER}, blocks: [{}]}}",
                 peer.address(),
-                peer.name()
+                peer.name(),
+                peer.block()
             );
         }
         text

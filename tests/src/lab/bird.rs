@@ -19,11 +19,19 @@ impl Node {
     /// # Errors
     /// When BIRD does not start, with what it said.
     pub fn start_bird(&self) -> Result<()> {
+        self.start_bird_that_claims(&[])
+    }
+
+    /// The same with a BIRD that announces these prefixes too, which are not its own.
+    ///
+    /// # Errors
+    /// As [`start_bird`](Self::start_bird).
+    pub fn start_bird_that_claims(&self, claims: &[&str]) -> Result<()> {
         self.sysctl("net.ipv4.ip_forward", "1")?;
         self.ip("link set tunl0 up mtu 1480")?;
         self.ip(&format!("address replace {}/32 dev tunl0", self.block().network()))?;
         let file = self.directory().join("bird.conf");
-        fs::write(&file, self.bird_configuration())
+        fs::write(&file, self.bird_configuration(claims))
             .with_context(|| format!("cannot write {}", file.display()))?;
         let mut command = within(self.namespace(), "bird");
         command.arg("-f").arg("-c").arg(&file).arg("-s").arg(self.bird_socket());
@@ -60,13 +68,15 @@ impl Node {
         self.directory().join("bird.ctl")
     }
 
-    fn bird_configuration(&self) -> String {
+    fn bird_configuration(&self, claims: &[&str]) -> String {
+        let claims: String = claims.iter().map(|it| format!("route {it} unreachable; ")).collect();
         // The order in `via_tunnel` matters: setting gw or ifname resets what was set before.
         let mut text = format!(
             r#"router id {address};
 log stderr all;
 protocol device {{ scan time 2; }}
 protocol static own_block {{ ipv4; route {block} blackhole; }}
+protocol static claims {{ ipv4; {claims} }}
 filter via_tunnel {{
     if net !~ [ {pool}+ ] then reject;
     onlink = true;
@@ -77,7 +87,7 @@ filter via_tunnel {{
 protocol kernel {{
     scan time 2;
     metric 0;
-    ipv4 {{ import none; export all; }};
+    ipv4 {{ import none; export where proto != "claims"; }};
 }}
 template bgp mesh {{
     local {address} as {AS_NUMBER};
@@ -87,7 +97,7 @@ template bgp mesh {{
         gateway direct;
         next hop self;
         import filter via_tunnel;
-        export where proto = "own_block";
+        export where source = RTS_STATIC;
     }};
 }}
 "#,

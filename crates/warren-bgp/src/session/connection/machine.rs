@@ -56,7 +56,8 @@ impl Connection {
             FsmEvent::ManualStart => {}
             FsmEvent::ConnectRetryTimerExpires => {
                 self.drop_transport(shared);
-                shared.last_error = Some("connecting timed out".to_owned());
+                shared.last_error =
+                    Some("connecting timed out: is the peer up and its BGP port open?".to_owned());
                 self.connect(now, shared);
             }
             FsmEvent::TcpCrAcked => self.send_open(now, shared),

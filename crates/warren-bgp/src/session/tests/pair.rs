@@ -270,7 +270,7 @@ fn silence_ends_the_session_and_it_returns_with_the_network() {
     for at in [0, 1] {
         assert!(pair.states()[at] < State::OpenSent);
         assert!(pair.log[at].iter().any(|line| line.ends_with("4/0")), "hold timer expired");
-        assert_eq!(pair.error(at), "connecting timed out");
+        assert_eq!(pair.error(at), "connecting timed out: is the peer up and its BGP port open?");
     }
     pair.network = Network::Up;
     // The longest distance between attempts.

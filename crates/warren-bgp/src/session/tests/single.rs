@@ -117,7 +117,10 @@ fn an_attempt_that_hangs_is_given_up_for_a_new_one() {
     let (waited, done) = solo.timer();
     assert!(waited <= seconds(1));
     assert_eq!(done, ["close 1", "connect 2"]);
-    assert_eq!((solo.state(), solo.error()), (State::Connect, "connecting timed out"));
+    assert_eq!(
+        (solo.state(), solo.error()),
+        (State::Connect, "connecting timed out: is the peer up and its BGP port open?")
+    );
     let (_, done) = solo.timer();
     assert_eq!(done, ["close 2", "connect 3"]);
 }
