@@ -77,6 +77,7 @@ impl Agent {
         let (speaker, changes) = warren_speaker::start(SpeakerConfig {
             local_as: identity.as_number,
             router_id: identity.router_id,
+            cluster_id: None,
             listen,
         })
         .await
@@ -138,6 +139,8 @@ impl Agent {
                     passive: peer.passive,
                     hold_time: HoldTime::from_secs(peer.hold_time_seconds).unwrap_or_default(),
                     source: Some(address),
+                    local_as: None,
+                    route_reflector_client: false,
                 })
                 .collect(),
         );
