@@ -1,11 +1,11 @@
 //! What a container runtime does: sandboxes with a new container ID each, and the plugin called for
 //! them.
 
-use std::cell::Cell;
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -29,7 +29,7 @@ const PODS: &str = "172.16.";
 pub struct Runtime {
     /// The node.
     pub node: Node,
-    sandboxes: Cell<u32>,
+    containers: AtomicU32,
 }
 
 /// A pod's network namespace, and the container that holds it.
@@ -37,14 +37,15 @@ pub struct Runtime {
 pub struct Sandbox {
     /// The pod's name.
     pub pod: String,
-    /// The container's ID, which is the namespace's name too.
+    /// The container's ID.
     pub container: String,
+    namespace: String,
 }
 
 impl Sandbox {
     /// The path of the namespace.
     pub fn path(&self) -> String {
-        format!("/run/netns/{}", self.container)
+        format!("/run/netns/{}", self.namespace)
     }
 }
 
@@ -52,7 +53,7 @@ impl Runtime {
     /// On the lab's first node.
     pub fn new(lab: &Lab) -> Result<Self> {
         let node = lab.node("node1", "192.168.0.176/24", BLOCK)?;
-        let runtime = Self { node, sandboxes: Cell::new(0) };
+        let runtime = Self { node, containers: AtomicU32::new(0) };
         runtime.describe(&[BLOCK], &[TUNNEL_ADDRESS])?;
         Ok(runtime)
     }
@@ -76,16 +77,24 @@ impl Runtime {
 
     /// A new sandbox of a pod: another namespace and another container ID each time.
     pub fn sandbox(&self, pod: &str) -> Result<Sandbox> {
-        self.sandboxes.set(self.sandboxes.get() + 1);
-        let container = format!("{}.{}", self.node.namespace(), self.sandboxes.get());
-        let sandbox = Sandbox { pod: pod.to_owned(), container };
-        ip(&["netns", "add", &sandbox.container])?;
-        Ok(sandbox)
+        let container = self.container_id();
+        let namespace = format!("{}.{container}", self.node.namespace());
+        ip(&["netns", "add", &namespace])?;
+        Ok(Sandbox { pod: pod.to_owned(), container, namespace })
+    }
+
+    /// The same namespace with another container ID.
+    pub fn next_container(&self, sandbox: &Sandbox) -> Sandbox {
+        Sandbox { container: self.container_id(), ..sandbox.clone() }
+    }
+
+    fn container_id(&self) -> String {
+        format!("c{}", self.containers.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Ends a sandbox's namespace.
     pub fn end(&self, sandbox: &Sandbox) -> Result<()> {
-        ip(&["netns", "delete", &sandbox.container])
+        ip(&["netns", "delete", &sandbox.namespace])
     }
 
     /// The plugin's command line for a sandbox.
