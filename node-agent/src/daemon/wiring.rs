@@ -22,7 +22,7 @@ use warren_types::status::{Ipam, Status};
 
 use super::readiness::Readiness;
 use super::{address, report};
-use crate::config::Config;
+use crate::config::{Config, DatastoreKind};
 use crate::conflist::Conflist;
 use crate::datastore::{Datastore, Network, NodeAddress, Snapshot, State};
 use crate::footprint::Footprint;
@@ -251,6 +251,8 @@ impl Agent {
             route_protocol: self.config.route_protocol,
             networks: pools.chain(self.snapshot.blocks.iter().copied()).collect(),
             conflist: self.conflist.as_ref().map(|conflist| conflist.path().to_owned()),
+            node: (self.config.datastore == DatastoreKind::Kubernetes)
+                .then(|| self.identity.name.clone()),
             state_dir: self.config.state_dir.clone(),
         };
         if self.footprint.as_ref() != Some(&footprint) {

@@ -1,5 +1,4 @@
 use super::*;
-use crate::message::Origin;
 
 const PEER: &str = "192.168.0.146";
 const OTHER: &str = "192.168.0.241";
@@ -21,17 +20,7 @@ fn cluster() -> ImportPolicy {
 }
 
 fn path(next_hop: &str, as_path: Vec<AsPathSegment>) -> Attributes {
-    Attributes {
-        origin: Origin::Igp,
-        as_path,
-        next_hop: address(next_hop),
-        med: None,
-        local_pref: Some(100),
-        atomic_aggregate: false,
-        aggregator: None,
-        communities: Vec::new(),
-        unknown: Vec::new(),
-    }
+    Attributes { as_path, local_pref: Some(100), ..Attributes::via(address(next_hop)) }
 }
 
 fn check(prefix: &str, attributes: &Attributes) -> Result<(), Refusal> {

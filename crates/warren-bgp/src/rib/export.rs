@@ -4,7 +4,7 @@ use ipnetwork::IpNetwork;
 
 use super::decision::{DEFAULT_LOCAL_PREF, Path};
 use super::session::Session;
-use crate::message::{AsPathSegment, Attributes, Origin};
+use crate::message::{AsPathSegment, Attributes};
 
 /// NO_EXPORT (RFC 1997): not beyond this AS.
 pub(super) const NO_EXPORT: u32 = 0xFFFF_FF01;
@@ -24,17 +24,7 @@ pub(super) fn reaches(to: &Session, prefix: &IpNetwork) -> bool {
 
 /// A route of this node itself, as told to `to`.
 pub(super) fn own(to: &Session) -> Attributes {
-    let attributes = Attributes {
-        origin: Origin::Igp,
-        as_path: Vec::new(),
-        next_hop: to.local_address,
-        med: None,
-        local_pref: None,
-        atomic_aggregate: false,
-        aggregator: None,
-        communities: Vec::new(),
-        unknown: Vec::new(),
-    };
+    let attributes = Attributes::via(to.local_address);
     if to.is_internal() { to_internal(attributes) } else { to_external(attributes, to) }
 }
 

@@ -1,7 +1,6 @@
 use std::net::Ipv4Addr;
 
 use super::*;
-use crate::message::Origin;
 
 pub(super) const LOCAL: &str = "192.168.0.176";
 
@@ -24,17 +23,7 @@ pub(super) fn external(last: u8, peer_as: u32) -> Session {
 }
 
 pub(super) fn attributes(next_hop: &str) -> Attributes {
-    Attributes {
-        origin: Origin::Igp,
-        as_path: Vec::new(),
-        next_hop: next_hop.parse().unwrap(),
-        med: None,
-        local_pref: None,
-        atomic_aggregate: false,
-        aggregator: None,
-        communities: Vec::new(),
-        unknown: Vec::new(),
-    }
+    Attributes::via(next_hop.parse().unwrap())
 }
 
 const POOL: &str = "172.16.0.0/16";
