@@ -33,8 +33,7 @@ test: lint ## everything that CI runs: lint, and all tests, the scenarios in the
 .PHONY: image
 image: toolchain ## the container image for amd64 and arm64, as archives in target/image
 	@echo "building optimised static programs for two architectures; from nothing this takes some minutes"
-	@scripts/image amd64
-	@scripts/image arm64
+	@scripts/image amd64 arm64
 
 .PHONY: lint
 lint: toolchain deny ## rustfmt, clippy with warnings as errors, cargo-deny, the manifest
