@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Stage, ensure_root, isolation, run_script, source_root};
+use super::{Stage, expect_root, isolation, run_script, source_root};
 use crate::lab::command::run;
 
 /// The environment variable with the directory that `tests/cluster/build` filled.
@@ -46,7 +46,7 @@ pub fn enter() -> Result<()> {
         isolation::settle()?;
         return run(&mut cgroups("mount"), "")?.ok().map(drop);
     }
-    ensure_root()?;
+    expect_root()?;
     run_script(&mut Command::new(source_root().join("scripts/packages")))?;
     let programs = build_programs()?;
     build_image()?;

@@ -70,7 +70,7 @@ pub fn enter(input: Input) -> Result<()> {
     if stage == Stage::Isolated {
         return isolation::settle();
     }
-    ensure_root()?;
+    expect_root()?;
     if stage == Stage::Start {
         run_script(&mut Command::new(source_root().join("scripts/packages")))?;
     }
@@ -87,6 +87,27 @@ pub fn enter(input: Input) -> Result<()> {
     }
 }
 
+/// As [`enter`], for what needs no tunnel: on the running kernel, whatever it has.
+///
+/// # Errors
+/// What is missing and cannot be set up, in a sentence.
+pub fn enter_without_tunnel() -> Result<()> {
+    if Stage::current()? == Stage::Isolated {
+        return isolation::settle();
+    }
+    expect_root()?;
+    run_script(&mut Command::new(source_root().join("scripts/packages")))?;
+    isolation::restart(|_| ())
+}
+
+fn expect_root() -> Result<()> {
+    ensure!(
+        nix::unistd::geteuid().is_root(),
+        "the lab makes network namespaces and needs root; run this as root"
+    );
+    Ok(())
+}
+
 /// What the running kernel lacks, if anything.
 fn missing_in_kernel() -> Option<String> {
     // Where modules cannot be loaded, ipip may be built in: only the device itself tells.
@@ -97,14 +118,6 @@ fn missing_in_kernel() -> Option<String> {
         Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
         Err(e) => Some(format!("cannot run unshare: {e}")),
     }
-}
-
-fn ensure_root() -> Result<()> {
-    ensure!(
-        nix::unistd::geteuid().is_root(),
-        "the lab makes network namespaces and needs root; run this as root"
-    );
-    Ok(())
 }
 
 /// Runs a script of this repository, its output going where ours goes.
