@@ -7,6 +7,7 @@
 //! | [`faults`] | every system call of a command fails in turn |
 //! | [`crowd`] | twenty at a time, and a thousand of them killed at random |
 //! | [`state`] | the files of the run directory are damaged or replaced |
+//! | [`limits`] | full blocks, many pods, long and odd input |
 //!
 //! Nothing here needs a tunnel, so it all runs on the kernel that is there. What a single command
 //! does when nothing goes wrong is tested in `cni-plugin/tests`.
@@ -14,6 +15,7 @@
 mod crowd;
 mod faults;
 mod kills;
+mod limits;
 mod runtime;
 mod state;
 mod traced;
@@ -30,7 +32,8 @@ fn main() {
         eprintln!("error: {error:#}");
         std::process::exit(1);
     }
-    let families = [kills::trials(), faults::trials(), crowd::trials(), state::trials()];
+    let families =
+        [kills::trials(), faults::trials(), crowd::trials(), state::trials(), limits::trials()];
     let trials = families.into_iter().flatten().collect();
     libtest_mimic::run(&arguments, trials).exit();
 }

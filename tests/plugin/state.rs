@@ -21,6 +21,7 @@ pub fn trials() -> Vec<Trial> {
         trial("a lock that is none is named, and nothing happens without it", lock),
         trial("a damaged record keeps its address, and the pod can be deleted", record),
         trial("a directory that is none, or is another's, is named", directories),
+        trial("without any record no address is used twice either", no_record),
         trial("what is wrong among the markers of free addresses stops no pod", markers),
     ]
 }
@@ -128,6 +129,25 @@ fn directories(lab: &Lab) -> Result<()> {
         play(&runtime, |_| Ok(path.clone()), damage, says, del)?;
     }
     Ok(())
+}
+
+fn no_record(lab: &Lab) -> Result<()> {
+    let runtime = Runtime::new(lab)?;
+    let (first, other) = (runtime.sandbox("first")?, runtime.sandbox("other")?);
+    let answer = runtime.add(&first)?;
+    let taken = address(&answer)?;
+    fs::remove_dir_all(runtime.run_dir().ipam())?;
+    // The address seems to be free; the node's route to the pod tells otherwise.
+    let said = runtime.call("ADD", &other, &Value::Null)?.stdout;
+    ensure!(said.contains(&format!("the node has the route {taken} dev ")), "it said {said}");
+    ensure!(runtime.node.ping(taken, 1)?.all_answered(), "{taken} is gone");
+    // The next attempt is for the address that was not tried yet.
+    let second = runtime.add(&other)?;
+    ensure!(address(&second)? != taken, "{second}");
+    for sandbox in [&first, &other] {
+        runtime.del(sandbox)?;
+    }
+    runtime.expect_nothing_left()
 }
 
 fn markers(lab: &Lab) -> Result<()> {
