@@ -138,6 +138,9 @@ impl Speaker {
                     peer_router_id: negotiated.peer_router_id,
                     local_address: self.identity.address,
                     local_as: self.identity.as_number,
+                    local_router_id: self.identity.router_id,
+                    cluster_id: self.identity.router_id,
+                    is_client: false,
                     families: negotiated.families,
                 });
                 if self.mistake == Some(Mistake::ForgetsLateComers) && neighbor.ups > 1 {
