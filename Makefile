@@ -59,7 +59,7 @@ bench: toolchain ## the plugin beside ptp and bridge with host-local, into bench
 
 # One target: make fuzz TARGET=bgp_session SECONDS=600. Needs a nightly compiler and a C++ one.
 SECONDS := 60
-FUZZ := PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" cargo +nightly fuzz
+FUZZ := CARGO_PROFILE_RELEASE_LTO=off PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" cargo +nightly fuzz
 
 .PHONY: fuzz
 fuzz: toolchain ## libFuzzer on everything that reads octets; TARGET='...' one of it, SECONDS=60 each

@@ -198,6 +198,9 @@ impl World {
                         peer_router_id: negotiated.peer_router_id,
                         local_address: IpAddr::V4(US),
                         local_as: OUR_AS,
+                        local_router_id: US,
+                        cluster_id: US,
+                        is_client: false,
                         families: negotiated.families,
                     });
                 }
