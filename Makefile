@@ -33,8 +33,7 @@ test: lint ## everything that CI runs: lint, and all tests, the scenarios in the
 .PHONY: image
 image: toolchain ## the container image for amd64 and arm64, as archives in target/image
 	@echo "building optimised static programs for two architectures; from nothing this takes some minutes"
-	@scripts/image amd64
-	@scripts/image arm64
+	@scripts/image amd64 arm64
 
 .PHONY: lint
 lint: toolchain deny ## rustfmt, clippy with warnings as errors, cargo-deny, the manifest
@@ -57,6 +56,18 @@ bench: toolchain ## the plugin beside ptp and bridge with host-local, into bench
 	@target/$(STATIC)/release/bench target/$(STATIC)/release >target/RESULTS.md
 	@mv target/RESULTS.md benches/RESULTS.md
 	@cat benches/RESULTS.md
+
+# One target: make fuzz TARGET=bgp_session SECONDS=600. Needs a nightly compiler and a C++ one.
+SECONDS := 60
+FUZZ := PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" cargo +nightly fuzz
+
+.PHONY: fuzz
+fuzz: toolchain ## libFuzzer on everything that reads octets; TARGET='...' one of it, SECONDS=60 each
+	@command -v cargo-fuzz >/dev/null || [ -x $(TOOLS)/bin/cargo-fuzz ] || \
+	    cargo install --quiet --locked --debug --root $(TOOLS) cargo-fuzz
+	@set -e; for target in $(or $(TARGET),$$(ls fuzz/corpus)); do \
+	    $(FUZZ) run --features libfuzzer $$target -- -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=1024; \
+	done
 
 .PHONY: advisories
 advisories: tool-deny ## cargo-deny's check for known vulnerabilities; needs the internet

@@ -8,6 +8,8 @@ use std::path::Path;
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
+use crate::file;
+
 /// A pod's wishes. Where they cannot be met the pod does not start, so that nobody relies on an
 /// address that another one has.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,7 +51,7 @@ impl Wishes {
     /// # Errors
     /// See [`ReadError`].
     pub fn read(path: &Path) -> Result<Self, ReadError> {
-        let text = match std::fs::read(path) {
+        let text = match file::read(path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             text => text,
         };

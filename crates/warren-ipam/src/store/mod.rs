@@ -110,6 +110,7 @@ impl Store {
         node: &NodeDescription,
         claim: Claim,
     ) -> Result<(Held, Vec<Record>), AllocateError> {
+        files::create_directory(&self.directory)?;
         files::create_directory(&self.freed())?;
         files::create_directory(&self.addresses())?;
         let _lock = files::lock(&self.lock_file())?;
@@ -146,14 +147,15 @@ impl Store {
         };
         let held = self.write(&claim.owner, first, others)?;
 
-        // Last, so that a kill before leaves a marker too many and not one too few.
+        // Last, so that a kill before leaves a marker too many and not one too few. One that cannot be
+        // removed does no harm either, and the addresses are given by now.
         let latest: BTreeMap<_, _> = markers.iter().map(|&(at, address)| (address, at)).collect();
         for (at, freed) in markers {
             let outdated = addresses.contains(&freed)
                 || survey.used.contains(&freed)
                 || latest.get(&freed) != Some(&at);
             if outdated {
-                files::remove(&self.freed().join(marker(at, freed)))?;
+                files::remove(&self.freed().join(marker(at, freed)));
             }
         }
         Ok((held, records))
@@ -170,9 +172,10 @@ impl Store {
         match files::create_locked(&self.addresses(), &self.path_of(&entry), record) {
             Ok(file) => Ok(Held { entry, _file: file, also }),
             Err(error) => {
-                // Nobody has had the address, so it need not be remembered when it became free.
+                // Nobody has had the address, so it need not be remembered when it became free. If it
+                // cannot be removed either, it is the runtime's DEL that finds it.
                 if let Some(other) = also {
-                    files::remove(&self.path_of(&other.entry))?;
+                    files::remove(&self.path_of(&other.entry));
                 }
                 Err(error)
             }
@@ -231,6 +234,7 @@ impl Store {
     /// # Errors
     /// Any I/O error. A store that was never used is empty.
     pub fn list(&self) -> Result<Listing, StoreError> {
+        files::is_directory(&self.directory)?;
         let directory = self.addresses();
         let mut listing = Listing::default();
         for file_name in files::names(&directory)? {
