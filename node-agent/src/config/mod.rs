@@ -63,6 +63,27 @@ pub struct Config {
     /// The filters that peers name.
     #[serde(default)]
     pub filters: Vec<filter::Filter>,
+    /// How the blocks' addresses are given to pods.
+    #[serde(default)]
+    pub ipam: IpamConfig,
+}
+
+/// What the file says of the address management.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct IpamConfig {
+    /// For how long an address that a pod has given back is given to nobody, in seconds.
+    pub cool_down_seconds: u64,
+    /// What of the blocks no pod gets: addresses, or ranges of them.
+    pub reserved: Vec<IpNetwork>,
+    /// With fewer free addresses than this, of a family, another block is wanted.
+    pub low_water: u64,
+}
+
+impl Default for IpamConfig {
+    fn default() -> Self {
+        Self { cool_down_seconds: 0, reserved: Vec::new(), low_water: 8 }
+    }
 }
 
 /// What the file says of this node.
