@@ -4,6 +4,7 @@
 //! here passes or fails.
 
 mod cni;
+mod dataplane;
 mod pods;
 mod statistics;
 
@@ -27,8 +28,14 @@ fn main() -> Result<()> {
         nix::unistd::geteuid().is_root(),
         "the benchmark makes network namespaces; run it as root"
     );
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some((_, rest)) =
+        arguments.split_first().filter(|(first, _)| *first == dataplane::ARGUMENT)
+    {
+        return dataplane::measure(rest);
+    }
     let target: PathBuf =
-        std::env::args_os().nth(1).context("usage: bench DIRECTORY-OF-THE-EXECUTABLES")?.into();
+        arguments.first().context("usage: bench DIRECTORY-OF-THE-EXECUTABLES")?.into();
     let mut report = String::from(HEADER);
     for present in PRESENT {
         let node = Node::new()?;
@@ -39,6 +46,7 @@ fn main() -> Result<()> {
         let results = cni::measure(&contestants, ROUNDS)?;
         write_section(&mut report, present, &results)?;
     }
+    dataplane::section(&mut report)?;
     print!("{report}");
     Ok(())
 }

@@ -9,6 +9,7 @@
 //! | [`desired`] | what the node's tunnel and routes should be: a pure function | dataplane |
 //! | [`ipip`] | having the kernel load its ipip module | agent |
 //! | [`rules`] | what the node's packet rules should be, and nf_tables by netlink | dataplane |
+//! | [`table`] | many destinations, cheap to copy and to compare | desired, dataplane |
 //! | [`dataplane`] | brings the kernel there and keeps it there, on a thread of its own | agent |
 
 pub mod dataplane;
@@ -20,5 +21,6 @@ pub mod pod;
 pub mod rules;
 mod sys;
 pub mod sysctl;
+pub mod table;
 #[cfg(test)]
 mod testing;

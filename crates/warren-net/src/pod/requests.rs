@@ -254,7 +254,7 @@ impl Route {
 
 /// The IPv4 routes of the main table, all or those that lead to one interface.
 pub(super) fn routes(socket: &mut Socket, interface: Option<u32>) -> Result<Vec<Route>, Error> {
-    Ok(requests::routes(socket, interface)?.into_iter().map(Route::read).collect())
+    requests::routes(socket, interface, |message| Some(Route::read(message)))
 }
 
 /// The route to exactly this address, in words. Of several, the kernel lists the one of the lowest
