@@ -5,6 +5,7 @@
 //! same.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::Command;
@@ -34,7 +35,8 @@ const PATIENCE: Duration = Duration::from_secs(300);
 ///
 /// # Errors
 /// A process could not be started, or has failed.
-pub fn section(report: &mut String) -> Result<()> {
+pub fn section() -> Result<String> {
+    let mut report = String::new();
     writeln!(
         report,
         "\n## The dataplane: routes through the tunnel\n\n\
@@ -54,16 +56,19 @@ pub fn section(report: &mut String) -> Result<()> {
         );
         report.push_str(&String::from_utf8(output.stdout)?);
     }
-    Ok(())
+    Ok(report)
 }
 
 /// Measures one size in this process and prints its row.
 ///
 /// # Errors
 /// The arguments are no numbers, the kernel refuses something, or a step takes too long.
-pub fn measure(arguments: &[String]) -> Result<()> {
-    let [routes, nodes] = arguments else { bail!("usage: bench {ARGUMENT} ROUTES NODES") };
-    let (routes, nodes): (u32, u32) = (routes.parse()?, nodes.parse()?);
+pub fn measure(arguments: impl Iterator<Item = OsString>) -> Result<()> {
+    let numbers: Vec<u32> =
+        arguments.map(|number| Ok(number.to_string_lossy().parse()?)).collect::<Result<_>>()?;
+    let &[routes, nodes] = numbers.as_slice() else {
+        bail!("usage: bench {ARGUMENT} ROUTES NODES")
+    };
     unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace")?;
     ip("link add tunl0 type veth peer name tunl0-end")?;
     ip("link add enp1s0 type veth peer name wire")?;

@@ -9,6 +9,8 @@ mod file;
 mod host_name;
 mod kubernetes;
 
+pub use kubernetes::removal::Leaving;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
