@@ -362,8 +362,7 @@ pub(super) fn routes(
     interface: Option<u32>,
     like: IpAddr,
 ) -> Result<Vec<Route>, Error> {
-    let found = requests::routes_of(family(like), socket, interface)?;
-    Ok(found.into_iter().map(Route::read).collect())
+    requests::routes(family(like), socket, interface, |message| Some(Route::read(message)))
 }
 
 /// The route to exactly this address, in words. Of several, the kernel lists the one of the lowest
