@@ -1,7 +1,6 @@
 //! `DEL`: removes what there is of an attachment, in whatever state the world is.
 
 use warren_ipam::Store;
-use warren_net::pod;
 use warren_types::ifname;
 
 use crate::args::Attachment;
@@ -31,11 +30,12 @@ pub fn del(conf: &NetConf, attachment: &Attachment, line: &mut Line) -> Result<(
     }
     line.phase("remove");
     for name in unrecorded(conf, attachment).filter(|name| !removed.contains(name)) {
-        match store.while_unclaimed(&name, || pod::delete(&name)) {
+        let remove = || remove::connection(&name, || attachment.netns.clone());
+        match store.while_unclaimed(&name, remove) {
             Ok(Some(Ok(true))) => line.warn("leftover", &name),
             // There is no such interface, or it is another attachment's.
             Ok(Some(Ok(false)) | None) => {}
-            Ok(Some(Err(error))) => failures.push(error.into()),
+            Ok(Some(Err(failure))) => failures.push(failure),
             Err(error) => failures.push(error.into()),
         }
     }

@@ -172,6 +172,23 @@ fn del_succeeds_in_whatever_state_the_world_is() {
     let (sandbox, call, _) = add();
     sandbox.ip("link del eth0");
     del(&call);
+    // The interface renamed or moved, and with it the record gone or there.
+    for record_goes in [false, true] {
+        let elsewhere = Sandbox::new();
+        for change in ["name cali0".to_owned(), format!("netns {}", elsewhere.path())] {
+            let (sandbox, call, _) = add();
+            ip(&format!("link set calic440f455693 {change}"));
+            if record_goes {
+                std::fs::remove_dir_all(&records).unwrap();
+            }
+            del(&call);
+            assert!(!sandbox.ip("-o link").contains("eth0"), "{change}");
+        }
+        let (sandbox, call, _) = add();
+        sandbox.ip(&format!("link set eth0 netns {}", elsewhere.path()));
+        del(&call);
+        assert!(!elsewhere.ip("-o link").contains("eth0"));
+    }
     // The record damaged; gone; gone with no other sign of the pod's name than the result.
     let (_sandbox, call, _) = add();
     for file in std::fs::read_dir(&records).unwrap() {
