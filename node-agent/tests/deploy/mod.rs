@@ -2,6 +2,7 @@
 
 mod confined;
 mod image;
+mod resources;
 mod unit;
 
 use std::path::PathBuf;
