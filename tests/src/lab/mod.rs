@@ -28,7 +28,7 @@ pub mod wait;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
@@ -66,6 +66,8 @@ pub(crate) struct Shared {
     nodes: Mutex<Vec<Node>>,
     /// The hold time that agents started from now on propose, in seconds.
     hold_time: AtomicU16,
+    /// Whether agents that are started from now on do graceful restart.
+    graceful_restart: AtomicBool,
 }
 
 impl Shared {
@@ -82,6 +84,11 @@ impl Shared {
     /// The hold time that agents are to propose, in seconds.
     pub(crate) fn hold_time(&self) -> u16 {
         self.hold_time.load(Ordering::Relaxed)
+    }
+
+    /// Whether agents are to do graceful restart.
+    pub(crate) fn graceful_restart(&self) -> bool {
+        self.graceful_restart.load(Ordering::Relaxed)
     }
 
     /// The lab's directory.
@@ -112,7 +119,9 @@ impl Lab {
         fs::create_dir_all(&directory)
             .with_context(|| format!("cannot make {}", directory.display()))?;
         let hold_time = AtomicU16::new(DEFAULT_HOLD_TIME);
-        let shared = Shared { name, directory, nodes: Mutex::default(), hold_time };
+        let graceful_restart = AtomicBool::new(true);
+        let shared =
+            Shared { name, directory, nodes: Mutex::default(), hold_time, graceful_restart };
         let switch = shared.switch();
         let lab = Self { shared: Arc::new(shared) };
         ip(None, &[format!("netns add {switch}")])?;
@@ -171,8 +180,14 @@ impl Lab {
         self.shared.nodes()
     }
 
-    /// Has agents that are started from now on take a silent peer for dead after so many seconds, where
-    /// a scenario would have to wait for it. An emulated processor is slow: 9 is short enough.
+    /// Has agents that are started from now on do without graceful restart.
+    pub fn without_graceful_restart(&self) {
+        self.shared.graceful_restart.store(false, Ordering::Relaxed);
+    }
+
+    /// Has agents that are started from now on take a silent peer for dead after so many seconds, and
+    /// wait as long for its restart, where a scenario would have to wait for it. An emulated processor
+    /// is slow: 9 is short enough.
     pub fn set_hold_time(&self, seconds: u16) {
         self.shared.hold_time.store(seconds, Ordering::Relaxed);
     }

@@ -148,6 +148,11 @@ impl Node {
         self.0.lab.upgrade().map_or(super::DEFAULT_HOLD_TIME, |lab| lab.hold_time())
     }
 
+    /// Whether its agent is to do graceful restart.
+    pub(crate) fn graceful_restart(&self) -> bool {
+        self.0.lab.upgrade().is_none_or(|lab| lab.graceful_restart())
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.0.name

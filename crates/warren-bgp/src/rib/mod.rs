@@ -15,6 +15,7 @@ mod adj_out;
 mod decision;
 mod export;
 mod interner;
+mod restart;
 mod session;
 
 use std::collections::btree_map::Entry;
@@ -31,6 +32,7 @@ use adj_out::AdjRibOut;
 use decision::Path;
 use interner::Interner;
 
+use restart::Stale;
 pub use session::Session;
 
 /// The routes of one speaker.
@@ -52,6 +54,10 @@ pub struct Rib {
     changes: BTreeMap<IpNetwork, Option<BestPath>>,
     first_refusals: Vec<FirstRefusal>,
     attributes: Interner,
+    /// What is kept of sessions that have ended, by peer.
+    stale: BTreeMap<IpAddr, Stale>,
+    /// Whether route selection is deferred (RFC 4724, 4.1).
+    deferred: bool,
 }
 
 /// What is kept of an Established session.
@@ -144,6 +150,8 @@ pub struct FirstRefusal {
 pub struct Counts {
     /// Prefixes that it announces now, refused ones included.
     pub received: usize,
+    /// Prefixes that it announced in a session that has ended, that are kept (RFC 4724, 4.2).
+    pub stale: usize,
     /// Prefixes that it was told of and that still hold.
     pub advertised: usize,
     /// How often a prefix that it announced was refused, in all its sessions.
@@ -154,15 +162,16 @@ impl Rib {
     /// A session is Established: its peer is to be told of all routes that concern it.
     pub fn peer_up(&mut self, session: Session) {
         let peer = session.peer;
-        self.peer_down(peer);
+        if self.peers.contains_key(&peer) {
+            self.peer_down(peer);
+        }
         let (group, prefixes): (_, Vec<IpNetwork>) = if session.is_internal() {
             (&mut self.internal, self.for_internal.iter().copied().collect())
         } else {
             (&mut self.external, self.routes.keys().copied().collect())
         };
         group.insert(peer);
-        let out =
-            AdjRibOut::new(prefixes.into_iter(), session.families.contains(&Family::Ipv4Unicast));
+        let out = AdjRibOut::new(prefixes.into_iter(), &session.families);
         let routes = PeerRoutes { session: Arc::new(session), received: HashSet::new(), out };
         self.peers.insert(peer, routes);
         self.out_of_date.insert(peer);
@@ -170,19 +179,22 @@ impl Rib {
 
     /// A session has ended: its peer's routes go.
     pub fn peer_down(&mut self, peer: IpAddr) {
-        let Some(gone) = self.peers.remove(&peer) else { return };
-        self.internal.remove(&peer);
-        self.external.remove(&peer);
-        self.out_of_date.remove(&peer);
-        for prefix in gone.received {
-            self.remove_path(prefix, &gone.session);
-        }
+        self.peer_restarting(peer, &[]);
     }
 
     /// The peer is none any more: what was counted of it is forgotten too.
     pub fn forget_peer(&mut self, peer: IpAddr) {
         self.peer_down(peer);
         self.refused.remove(&peer);
+    }
+
+    /// The session's own part of a peer's end; what was received is left to the caller.
+    fn end_session(&mut self, peer: IpAddr) -> Option<PeerRoutes> {
+        let gone = self.peers.remove(&peer)?;
+        self.internal.remove(&peer);
+        self.external.remove(&peer);
+        self.out_of_date.remove(&peer);
+        Some(gone)
     }
 
     /// Takes what a peer announced and withdrew. Without a session with it nothing happens.
@@ -193,6 +205,8 @@ impl Rib {
             if routes.received.remove(&prefix) {
                 let session = Arc::clone(&routes.session);
                 self.remove_path(prefix, &session);
+            } else {
+                self.withdraw_stale(peer, prefix);
             }
         }
         let Some(attributes) = update.attributes else { return };
@@ -202,6 +216,7 @@ impl Rib {
             let Some(routes) = self.peers.get_mut(&peer) else { return };
             routes.received.insert(prefix);
             let from = Arc::clone(&routes.session);
+            self.refresh_stale(peer, &prefix);
             self.put_path(prefix, from, Arc::clone(&attributes));
         }
     }
@@ -288,7 +303,8 @@ impl Rib {
         type Source = (*const Session, *const Attributes);
         let mut exported: HashMap<Source, Option<Arc<Attributes>>> = HashMap::new();
         let mut own: Option<Arc<Attributes>> = None;
-        let updates = out.take(limit, |prefix| {
+        let complete = !self.deferred;
+        let updates = out.take(limit, complete, |prefix| {
             if !export::reaches(session, prefix) {
                 return None;
             }
@@ -297,6 +313,8 @@ impl Rib {
                 Best::Own => Some(Arc::clone(
                     own.get_or_insert_with(|| interner.intern(Arc::new(export::own(session)))),
                 )),
+                // Not selected yet (RFC 4724, 4.1).
+                Best::Learned(_) if !complete => None,
                 Best::Learned(path) => exported
                     .entry((Arc::as_ptr(&path.from), Arc::as_ptr(&path.attributes)))
                     .or_insert_with(|| {
@@ -306,7 +324,7 @@ impl Rib {
                     .clone(),
             }
         });
-        if out.is_up_to_date() {
+        if out.is_up_to_date() || (!complete && updates.is_empty()) {
             self.out_of_date.remove(&peer);
         }
         updates
@@ -314,12 +332,13 @@ impl Rib {
 
     /// Whether [`take_changes`](Self::take_changes) may have something.
     pub fn has_changes(&self) -> bool {
-        !self.changes.is_empty()
+        !self.deferred && !self.changes.is_empty()
     }
 
     /// At most `limit` of the destinations whose best path is not what was reported last.
     pub fn take_changes(&mut self, limit: usize) -> Vec<PathChange> {
         let mut changes = Vec::new();
+        let limit = if self.deferred { 0 } else { limit };
         for _ in 0..limit {
             let Some((prefix, reported)) = self.changes.pop_first() else { break };
             let best = self.routes.get(&prefix).and_then(|route| route.best.reported());
@@ -341,6 +360,7 @@ impl Rib {
         Counts {
             received: routes.map_or(0, |routes| routes.received.len()),
             advertised: routes.map_or(0, |routes| routes.out.advertised()),
+            stale: self.stale.get(&peer).map_or(0, Stale::len),
             refused: self.refused.get(&peer).cloned().unwrap_or_default(),
         }
     }
@@ -352,7 +372,7 @@ impl Rib {
         }
         let path = Path { from, attributes, refusal };
         let paths = &mut self.routes.entry(prefix).or_default().paths;
-        match paths.iter_mut().find(|known| Arc::ptr_eq(&known.from, &path.from)) {
+        match paths.iter_mut().find(|known| known.from.peer == path.from.peer) {
             Some(known) => *known = path,
             None => {
                 // Most destinations have one path: no room for more until there is a second one.
@@ -422,5 +442,7 @@ impl Rib {
 
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod restart_tests;
 #[cfg(test)]
 mod tests;
