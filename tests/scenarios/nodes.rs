@@ -37,7 +37,7 @@ fn expect_mesh(nodes: &[Node]) -> Result<()> {
 }
 
 /// Traffic that goes on while something happens elsewhere.
-fn traffic(from: &Pod, to: &Pod) -> Result<Pinging> {
+pub fn traffic(from: &Pod, to: &Pod) -> Result<Pinging> {
     let pinging = from.ping_on(to.address())?;
     more_answers(&pinging)?;
     Ok(pinging)
@@ -53,7 +53,7 @@ fn more_answers(pinging: &Pinging) -> Result<()> {
     })
 }
 
-fn expect_no_loss(pinging: Pinging) -> Result<()> {
+pub fn expect_no_loss(pinging: Pinging) -> Result<()> {
     more_answers(&pinging)?;
     let pings = pinging.finish()?;
     ensure!(pings.all_answered(), "{} of {} pings were answered", pings.answered, pings.sent);

@@ -44,7 +44,7 @@ use std::net::SocketAddr;
 use tokio::sync::mpsc;
 
 pub use handle::{PathChanges, Speaker};
-pub use settings::{PeerSettings, PeerSnapshot, SpeakerConfig, StartError};
+pub use settings::{PeerSettings, PeerSnapshot, Restarted, SpeakerConfig, StartError};
 pub use warren_bgp::policy::{ImportPolicy, Refusal};
 pub use warren_bgp::rib::{BestPath, PathChange};
 pub use warren_bgp::session::{GracefulRestart, HoldTime, RestartTime, State};

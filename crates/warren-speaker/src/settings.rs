@@ -16,9 +16,28 @@ pub struct SpeakerConfig {
     pub router_id: Ipv4Addr,
     /// Where peers connect to. Port 0 takes a free one. `[::]` takes IPv4 as well.
     pub listen: SocketAddr,
-    /// Set if this is a restart and the node has gone on forwarding meanwhile (RFC 4724, 4.1): how
-    /// long peers that are there may take to announce their routes before routes are selected.
-    pub restarted: Option<Duration>,
+    /// Set if this is a restart and the node has gone on forwarding meanwhile.
+    pub restarted: Option<Restarted>,
+}
+
+/// How long routes are not selected after a restart (RFC 4724, 4.1). The RFC has the restarting
+/// speaker wait for End-of-RIB of all its peers; taken literally, one dead peer holds back the routes
+/// of all the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Restarted {
+    /// How long peers that are there may take to announce their routes: the
+    /// Selection_Deferral_Timer.
+    pub selection_deferral: Duration,
+    /// How long a peer may take to be there. Those that are notice the restart at once, by the end of
+    /// their connection, and take the new one at the first attempt.
+    pub presence: Duration,
+}
+
+impl Restarted {
+    /// With peers that have 3 s to be there.
+    pub fn new(selection_deferral: Duration) -> Self {
+        Self { selection_deferral, presence: Duration::from_secs(3) }
+    }
 }
 
 impl SpeakerConfig {

@@ -16,7 +16,8 @@ use warren_net::dataplane::{self, Dataplane, Report};
 use warren_net::desired::{self, Known, Path};
 use warren_net::netlink::Socket;
 use warren_speaker::{
-    GracefulRestart, HoldTime, PathChanges, PeerSettings, RestartTime, Speaker, SpeakerConfig,
+    GracefulRestart, HoldTime, PathChanges, PeerSettings, RestartTime, Restarted, Speaker,
+    SpeakerConfig,
 };
 use warren_types::control::{Request, Response};
 use warren_types::node::{FORMAT_VERSION, NodeDescription};
@@ -79,7 +80,7 @@ impl Agent {
         let listen = SocketAddr::from((Ipv4Addr::UNSPECIFIED, config.listen_port));
         let deferral =
             Duration::from_secs(config.graceful_restart.selection_deferral_seconds.into());
-        let restarted = has_forwarded(&config, &snapshot).then_some(deferral);
+        let restarted = has_forwarded(&config, &snapshot).then(|| Restarted::new(deferral));
         info!(restarted = restarted.is_some(), "routes of a former life are kept");
         let speaker = SpeakerConfig::new(identity.as_number, identity.router_id, listen);
         let (speaker, changes) = warren_speaker::start(SpeakerConfig { restarted, ..speaker })

@@ -7,6 +7,7 @@
 //! | [`bird`] | a node run by BIRD instead, as Calico would configure it |
 //! | [`pod`] | pods, made by the plugin as a container runtime would, or plumbed by hand |
 //! | [`ping`], [`capture`], [`packet`] | traffic, and looking at it |
+//! | [`monitor`] | what happens to a routing table |
 //! | [`command`], [`wait`] | programs, and waiting for what they bring about |
 //! | [`report`] | what one needs to see when a scenario fails |
 //!
@@ -18,6 +19,7 @@ pub mod agent;
 pub mod bird;
 pub mod capture;
 pub mod command;
+pub mod monitor;
 pub mod node;
 pub mod packet;
 pub mod ping;

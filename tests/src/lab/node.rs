@@ -10,6 +10,7 @@ use ipnetwork::Ipv4Network;
 
 use super::capture::Capture;
 use super::command::{NAMESPACES, Outcome, Process, ip, run, within};
+use super::monitor::RouteMonitor;
 use super::ping::{Pinging, Pings, ping};
 use super::{ROUTER, Shared};
 
@@ -320,6 +321,14 @@ impl Node {
     /// When tcpdump does not start.
     pub fn capture(&self, interface: &str, filter: &str) -> Result<Capture> {
         Capture::start(&self.0.namespace, interface, filter, &self.0.directory)
+    }
+
+    /// Follows what happens to the node's routing table.
+    ///
+    /// # Errors
+    /// When `ip monitor` does not start.
+    pub fn monitor_routes(&self) -> Result<RouteMonitor> {
+        RouteMonitor::start(&self.0.namespace, &self.0.directory)
     }
 
     /// Pings from the node itself.

@@ -1,16 +1,9 @@
-//! Route selection put off after a restart (RFC 4724, 4.1).
-//!
-//! The RFC has the restarting speaker wait for End-of-RIB from all its peers. Taken literally, one
-//! dead peer holds back the routes of all others. So only a peer that is there is waited for; one
-//! that is not has had its chance after [`PRESENCE`].
+//! Route selection put off after a restart (RFC 4724, 4.1); see [`Restarted`].
 
 use std::time::{Duration, Instant};
 
 use super::{Actor, Neighbor};
-
-/// How long a peer without a session is waited for. Those that are there notice the restart at
-/// once, by the end of their connection, and take the new one at the first attempt.
-const PRESENCE: Duration = Duration::from_secs(3);
+use crate::settings::Restarted;
 
 /// A deferral that is not over.
 #[derive(Debug, Clone, Copy)]
@@ -19,16 +12,18 @@ pub(super) struct Deferral {
     limit: Instant,
     /// Until when peers without a session count; not known before there are peers.
     presence: Option<Instant>,
+    presence_time: Duration,
 }
 
 impl Deferral {
-    pub(super) fn new(now: Instant, at_most: Duration) -> Option<Self> {
-        Some(Self { limit: now.checked_add(at_most)?, presence: None })
+    pub(super) fn new(now: Instant, restarted: Restarted) -> Option<Self> {
+        let limit = now.checked_add(restarted.selection_deferral)?;
+        Some(Self { limit, presence: None, presence_time: restarted.presence })
     }
 
     /// The peers are known.
     pub(super) fn begin(&mut self, now: Instant) {
-        self.presence.get_or_insert(now + PRESENCE);
+        self.presence.get_or_insert(now + self.presence_time);
     }
 
     /// When to look again although nothing has happened.

@@ -85,7 +85,7 @@ pub(crate) async fn run(
 ) {
     let Inputs { mut wanted, mut requests, version } = inputs;
     let (events, mut happened) = mpsc::channel(EVENT_QUEUE);
-    let deferral = config.restarted.and_then(|at_most| Deferral::new(Instant::now(), at_most));
+    let deferral = config.restarted.and_then(|it| Deferral::new(Instant::now(), it));
     let mut rib = Rib::default();
     if deferral.is_some() {
         rib.defer();

@@ -44,9 +44,10 @@ fn config(listen: SocketAddr) -> SpeakerConfig {
     SpeakerConfig::new(AS, *address.ip(), listen)
 }
 
-/// The same speaker again, after a restart.
-fn restarted(listen: SocketAddr, at_most: Duration) -> SpeakerConfig {
-    SpeakerConfig { restarted: Some(at_most), ..config(listen) }
+/// The same speaker again, after a restart. It waits for peers that are not there so long.
+fn restarted(listen: SocketAddr, presence: Duration) -> SpeakerConfig {
+    let restarted = Some(Restarted { selection_deferral: HOUR, presence });
+    SpeakerConfig { restarted, ..config(listen) }
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -133,15 +134,24 @@ async fn one_that_starts_anew_without_its_forwarding_state_loses_its_routes_at_o
 }
 
 #[tokio::test]
-async fn selection_waits_for_the_peers_that_are_there_and_not_for_the_dead() {
+async fn a_dead_peer_does_not_hold_back_the_routes_of_the_others() {
+    let two = Node::start(&["10.2.0.0/26"]).await;
+    let listen = SocketAddr::new(fresh_address().into(), 0);
+    let mut one = Mortal::start(restarted(listen, Duration::from_secs(1)), &[]).await;
+    let nobody = SocketAddr::new(fresh_address().into(), 1);
+    one.node.speaker.set_peers(vec![two.as_peer_of(&one.node), settings(nobody)]);
+    two.speaker.set_peers(vec![one.node.as_peer_of(&two)]);
+    one.node.until_routes(&[("10.2.0.0/26", two.address)]).await;
+}
+
+#[tokio::test]
+async fn a_peer_that_is_there_is_waited_for_before_routes_are_selected() {
     let mut two = Node::start(&["10.2.0.0/26"]).await;
     let by_hand = fresh_address();
     let listen = SocketAddr::new(fresh_address().into(), 0);
     let mut one = Mortal::start(restarted(listen, HOUR), &["10.1.0.0/26"]).await;
-    let nobody = SocketAddr::new(fresh_address().into(), 1);
     let passive = PeerSettings { passive: true, ..settings(SocketAddr::new(by_hand.into(), 1)) };
-    // One that is there, one that is dead, and one that is there and slow.
-    one.node.speaker.set_peers(vec![two.as_peer_of(&one.node), settings(nobody), passive]);
+    one.node.speaker.set_peers(vec![two.as_peer_of(&one.node), passive]);
     one.node.until_peer(by_hand.into(), "known", |peer| peer.state == State::Active).await;
     let mut slow = ByHand::connect(by_hand, one.node.speaker.listening(), None).await;
     slow.send_open_with(90, by_hand, &GRACEFUL_RESTART).await;
