@@ -10,6 +10,9 @@ BUILD_PACKAGES := gcc libc6-dev
 TOOLS := target/tools
 DENY := PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" cargo-deny
 
+# The machine's own architecture without a C library of the machine's: what is shipped.
+STATIC := $(shell uname -m)-unknown-linux-musl
+
 .PHONY: help
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,8 +33,7 @@ test: lint ## everything that CI runs: lint, and all tests, the scenarios in the
 .PHONY: image
 image: toolchain ## the container image for amd64 and arm64, as archives in target/image
 	@echo "building optimised static programs for two architectures; from nothing this takes some minutes"
-	@scripts/image amd64
-	@scripts/image arm64
+	@scripts/image amd64 arm64
 
 .PHONY: lint
 lint: toolchain deny ## rustfmt, clippy with warnings as errors, cargo-deny, the manifest
@@ -47,10 +49,11 @@ scenarios: toolchain ## the scenarios alone; ONLY='...' runs those whose names h
 
 .PHONY: bench
 bench: toolchain ## the plugin beside ptp and bridge with host-local, into benches/RESULTS.md
-	@scripts/packages iproute2 containernetworking-plugins
-	@echo "building optimised programs; from nothing this takes some minutes"
-	@cargo build --quiet --locked --release --package cni-plugin --package benches
-	@target/release/bench target/release >target/RESULTS.md
+	@scripts/packages iproute2 containernetworking-plugins strace
+	@echo "building optimised static programs; from nothing this takes some minutes"
+	@if command -v rustup >/dev/null; then rustup --quiet target add $(STATIC); fi
+	@cargo build --quiet --locked --release --target $(STATIC) --package cni-plugin --package benches
+	@target/$(STATIC)/release/bench target/$(STATIC)/release >target/RESULTS.md
 	@mv target/RESULTS.md benches/RESULTS.md
 	@cat benches/RESULTS.md
 

@@ -127,6 +127,7 @@ pub fn interface(record: &Record) -> PodInterface {
         addresses: vec![record.address],
         mtu: record.mtu,
         pod_mac: Some(record.mac.0),
+        metric: 0,
     }
 }
 

@@ -65,6 +65,8 @@ pub enum Code {
     CheckHostRoute = 120,
     /// A kernel parameter of the host end has another value.
     CheckSysctl = 121,
+    /// The host end lacks the address of the pod's IPv6 next hop.
+    CheckNextHop = 122,
 }
 
 /// A failure, as the runtime is told of it.
@@ -191,6 +193,7 @@ impl From<Difference> for Failure {
             Difference::PodRouteMissing { .. } => Code::CheckPodRoute,
             Difference::HostRouteMissing { .. } => Code::CheckHostRoute,
             Difference::Sysctl { .. } => Code::CheckSysctl,
+            Difference::NextHopMissing { .. } => Code::CheckNextHop,
         };
         Self::new(code, difference.to_string())
     }

@@ -20,6 +20,9 @@ pub struct Footprint {
     pub networks: Vec<IpNetwork>,
     /// The network configuration that it keeps.
     pub conflist: Option<PathBuf>,
+    /// The node's name at the API server, where it has told that of its condition.
+    #[serde(default)]
+    pub node: Option<String>,
     /// Where it keeps what outlives a reboot, if not where all do.
     pub state_dir: Option<PathBuf>,
 }

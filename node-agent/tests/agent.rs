@@ -4,6 +4,7 @@
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod cleanup;
+mod deploy;
 mod kubernetes;
 mod running;
 

@@ -21,6 +21,7 @@
 //! | 6793 | AS numbers of four octets, with AS4_PATH and AS4_AGGREGATOR |
 //! | 7606 | malformed attributes cost routes, not sessions |
 //! | 7607, 9774 | AS 0 and AS_SET are refused |
+//! | 8092 | LARGE_COMMUNITY |
 
 pub mod codec;
 pub mod message;

@@ -16,7 +16,7 @@ pub enum Family {
 }
 
 impl Family {
-    /// The family of this destination.
+    /// The family that routes to this destination are of.
     pub fn of(prefix: &IpNetwork) -> Self {
         match prefix {
             IpNetwork::V4(_) => Self::Ipv4Unicast,
@@ -120,10 +120,41 @@ pub struct Attributes {
     pub aggregator: Option<(u32, Ipv4Addr)>,
     /// COMMUNITIES (RFC 1997).
     pub communities: Vec<u32>,
+    /// LARGE_COMMUNITY (RFC 8092).
+    pub large_communities: Vec<LargeCommunity>,
+    /// ORIGINATOR_ID (RFC 4456, 8): who took the route into this AS. Among internal peers only.
+    pub originator_id: Option<Ipv4Addr>,
+    /// CLUSTER_LIST (RFC 4456, 8): the clusters that it was reflected by, the latest first. Among
+    /// internal peers only.
+    pub cluster_list: Vec<Ipv4Addr>,
     /// Optional transitive attributes that this speaker does not know and passes on with the
     /// Partial bit set (RFC 4271, 5).
     pub unknown: Vec<UnknownAttribute>,
 }
+
+impl Attributes {
+    /// Those of a route that begins in the sender's own AS, and nothing that is optional.
+    pub fn via(next_hop: IpAddr) -> Self {
+        Self {
+            origin: Origin::Igp,
+            as_path: Vec::new(),
+            next_hop,
+            med: None,
+            local_pref: None,
+            atomic_aggregate: false,
+            aggregator: None,
+            communities: Vec::new(),
+            large_communities: Vec::new(),
+            originator_id: None,
+            cluster_list: Vec::new(),
+            unknown: Vec::new(),
+        }
+    }
+}
+
+/// A large community (RFC 8092, 3): the AS that gives it its meaning, and two numbers of its choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LargeCommunity(pub u32, pub u32, pub u32);
 
 /// ORIGIN (RFC 4271, 5.1.1), the preferred first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

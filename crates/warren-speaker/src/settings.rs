@@ -14,6 +14,8 @@ pub struct SpeakerConfig {
     pub local_as: u32,
     /// This node's BGP identifier (RFC 4271, 4.2); never 0.0.0.0.
     pub router_id: Ipv4Addr,
+    /// The cluster that this node reflects routes for (RFC 4456, 7); by default its BGP identifier.
+    pub cluster_id: Option<Ipv4Addr>,
     /// Where peers connect to. Port 0 takes a free one. `[::]` takes IPv4 as well.
     pub listen: SocketAddr,
     /// Set if this is a restart and the node has gone on forwarding meanwhile.
@@ -43,7 +45,7 @@ impl Restarted {
 impl SpeakerConfig {
     /// A speaker that starts for the first time.
     pub fn new(local_as: u32, router_id: Ipv4Addr, listen: SocketAddr) -> Self {
-        Self { local_as, router_id, listen, restarted: None }
+        Self { local_as, router_id, cluster_id: None, listen, restarted: None }
     }
 }
 
@@ -65,6 +67,10 @@ pub struct PeerSettings {
     /// How this node restarts for the peer's eyes, and whether the peer's routes are kept while it
     /// restarts; neither where it is missing.
     pub graceful_restart: Option<GracefulRestart>,
+    /// This node's AS number towards this peer; by default the one it has.
+    pub local_as: Option<u32>,
+    /// Whether it is an internal peer that this node reflects routes for (RFC 4456).
+    pub route_reflector_client: bool,
 }
 
 impl PeerSettings {
@@ -78,6 +84,8 @@ impl PeerSettings {
             hold_time: HoldTime::DEFAULT,
             source: None,
             graceful_restart: Some(GracefulRestart::default()),
+            local_as: None,
+            route_reflector_client: false,
         }
     }
 }

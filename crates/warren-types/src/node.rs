@@ -76,9 +76,9 @@ impl NodeDescription {
     /// # Errors
     /// See [`ReadError`].
     pub fn read(run_dir: &RunDir) -> Result<Self, ReadError> {
-        let file = run_dir.node_description();
-        let path = file.display().to_string();
-        let text = match std::fs::read(&file) {
+        let description = run_dir.node_description();
+        let path = description.display().to_string();
+        let text = match file::read(&description) {
             Ok(text) => text,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 return Err(ReadError::Missing { path });

@@ -17,6 +17,7 @@ use warren_types::run_dir::RunDir;
 
 use super::install::PLUGIN;
 use crate::client::ask;
+use crate::datastore::Leaving;
 use crate::footprint::Footprint;
 use crate::{conflist, durable};
 
@@ -60,7 +61,7 @@ pub struct Outcome {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Item {
-    /// What it is: `file`, `directory`, `pod`, `route`, `address`, `link` or `rules`.
+    /// What it is: `condition`, `file`, `directory`, `pod`, `route`, `address`, `link` or `rules`.
     pub kind: &'static str,
     /// Which.
     pub name: String,
@@ -89,6 +90,8 @@ enum What {
     Kernel(Option<Removal>),
     /// The packet rules.
     Rules,
+    /// The Node's condition; none where the API server did not say what it is.
+    Condition(Option<Box<Leaving>>),
 }
 
 impl Item {
@@ -129,7 +132,10 @@ pub fn cleanup(run_dir: &RunDir, options: &Options) -> anyhow::Result<Outcome> {
         ))?;
     }
     let mut socket = Socket::open()?;
-    let mut items = find(run_dir, options, &store, pods, &mut socket)?;
+    let footprint = Footprint::read(run_dir)?;
+    let node = footprint.as_ref().and_then(|left| left.node.clone());
+    let mut items: Vec<Item> = condition(node, &mut notes).into_iter().collect();
+    items.extend(find(run_dir, footprint, options, &store, pods, &mut socket)?);
     if !options.dry_run {
         remove(&mut items, &store, &mut socket, &mut notes);
     }
@@ -154,16 +160,46 @@ fn pod_name(store: &Store, entry: &Entry) -> String {
     }
 }
 
+/// What the cluster is told, before anything goes: the scheduler is to send no pod here any more. A
+/// node whose cluster is gone, as after `kubeadm reset`, has nobody to tell.
+fn condition(node: Option<String>, notes: &mut Vec<String>) -> Option<Item> {
+    let leaving = match Leaving::new(node.clone()) {
+        Ok(Some(leaving)) => leaving,
+        Ok(None) => {
+            notes.extend(node.map(|node| {
+                format!(
+                    "node {node} keeps its condition at the API server: nothing says where that \
+                     is; set KUBECONFIG, or use deploy/cleanup.yaml"
+                )
+            }));
+            return None;
+        }
+        Err(error) => return Some(unheard(&error)),
+    };
+    match leaving.due() {
+        Ok(due) => {
+            due.map(|due| Item::new("condition", due, What::Condition(Some(leaving.into()))))
+        }
+        Err(error) => Some(unheard(&error)),
+    }
+}
+
+fn unheard(error: &anyhow::Error) -> Item {
+    let mut item = Item::new("condition", "NetworkUnavailable", What::Condition(None));
+    item.error = Some(format!("{error:#}"));
+    item
+}
+
 /// What is there, in the order in which it goes: first what has the runtime start pods, last what
 /// tells a later run, should this one be interrupted, what is ours.
 fn find(
     run_dir: &RunDir,
+    footprint: Option<Footprint>,
     options: &Options,
     store: &Store,
     pods: Vec<Entry>,
     socket: &mut Socket,
 ) -> anyhow::Result<Vec<Item>> {
-    let footprint = Footprint::read(run_dir)?;
     let mut items = Vec::new();
 
     let kept = footprint.as_ref().and_then(|footprint| footprint.conflist.clone());
@@ -251,6 +287,7 @@ fn remove(items: &mut [Item], store: &Store, socket: &mut Socket, notes: &mut Ve
         }
         match take_away(&mut item.what, store, socket) {
             Ok(Removed::Yes) => item.removed = true,
+            Ok(Removed::Failed) => failed = true,
             Ok(Removed::No(why)) => notes.push(format!("{} stays: {why}", item.name)),
             Err(error) => {
                 failed = true;
@@ -262,6 +299,8 @@ fn remove(items: &mut [Item], store: &Store, socket: &mut Socket, notes: &mut Ve
 
 enum Removed {
     Yes,
+    /// It is known already why not.
+    Failed,
     No(&'static str),
 }
 
@@ -286,6 +325,8 @@ fn take_away(what: &mut What, store: &Store, socket: &mut Socket) -> anyhow::Res
                 cleanup::remove(socket, removal)?;
             }
         }
+        What::Condition(None) => return Ok(Removed::Failed),
+        What::Condition(Some(leaving)) => leaving.tell()?,
         What::Rules => {
             Keeper::default()
                 .bring(&Ruleset::default(), true)

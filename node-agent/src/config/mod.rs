@@ -1,6 +1,7 @@
 //! The agent's configuration file.
 
 mod check;
+pub mod filter;
 #[cfg(test)]
 mod tests;
 
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use ipnetwork::IpNetwork;
 use serde::Deserialize;
+use warren_bgp::policy::NextHopMode;
 use warren_types::pool::Pool;
 
 use crate::conflist::CniConfig;
@@ -44,6 +46,12 @@ pub struct Config {
     /// How this node's restarts look to its peers, and theirs to it (RFC 4724).
     #[serde(default)]
     pub graceful_restart: GracefulRestart,
+    /// Whether this node is about to go away, so that peers are to prefer any other path while it
+    /// still carries packets (RFC 8326).
+    #[serde(default)]
+    pub graceful_shutdown: bool,
+    /// The cluster that this node reflects routes for (RFC 4456, 7); default the BGP identifier.
+    pub route_reflector_cluster_id: Option<Ipv4Addr>,
     /// The protocol number of the routes that the agent keeps.
     #[serde(default = "default_route_protocol")]
     pub route_protocol: u8,
@@ -57,6 +65,9 @@ pub struct Config {
     /// The peers, with `datastore: file`.
     #[serde(default)]
     pub peers: Vec<PeerConfig>,
+    /// The filters that peers name.
+    #[serde(default)]
+    pub filters: Vec<filter::Filter>,
 }
 
 /// What the file says of restarts.
@@ -140,6 +151,44 @@ pub struct PeerConfig {
     pub passive: bool,
     /// The hold time proposed to it, in seconds; default the node's `holdTimeSeconds`.
     pub hold_time_seconds: Option<u16>,
+    /// The filters that its routes and those for it go through, in this order.
+    #[serde(default)]
+    pub filters: Vec<String>,
+    /// What it is told as NEXT_HOP.
+    #[serde(default)]
+    pub next_hop_mode: NextHopModeConfig,
+    /// How often this node's AS number may be in AS_PATH of its routes.
+    #[serde(default, rename = "numAllowedLocalASNumbers")]
+    pub num_allowed_local_as_numbers: u8,
+    /// This node's AS number towards it; default the node's own.
+    #[serde(rename = "localASNumber")]
+    pub local_as_number: Option<u32>,
+    /// Whether this node reflects routes to it and its routes to others (RFC 4456).
+    #[serde(default)]
+    pub route_reflector_client: bool,
+}
+
+/// What a peer is told as NEXT_HOP.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub enum NextHopModeConfig {
+    /// An external peer this node's address, an internal one what came with the route.
+    #[default]
+    Auto,
+    /// This node's address.
+    #[serde(rename = "Self")]
+    Own,
+    /// What came with the route.
+    Keep,
+}
+
+impl From<NextHopModeConfig> for NextHopMode {
+    fn from(mode: NextHopModeConfig) -> Self {
+        match mode {
+            NextHopModeConfig::Auto => Self::Auto,
+            NextHopModeConfig::Own => Self::Own,
+            NextHopModeConfig::Keep => Self::Keep,
+        }
+    }
 }
 
 fn default_as_number() -> u32 {

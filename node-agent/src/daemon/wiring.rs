@@ -26,7 +26,7 @@ use warren_types::status::{Ipam, Status};
 
 use super::readiness::Readiness;
 use super::{address, report};
-use crate::config::Config;
+use crate::config::{Config, DatastoreKind};
 use crate::conflist::Conflist;
 use crate::datastore::{Datastore, Network, NodeAddress, Snapshot, State};
 use crate::footprint::Footprint;
@@ -82,10 +82,13 @@ impl Agent {
             Duration::from_secs(config.graceful_restart.selection_deferral_seconds.into());
         let restarted = has_forwarded(&config, &snapshot).then(|| Restarted::new(deferral));
         info!(restarted = restarted.is_some(), "routes of a former life are kept");
-        let speaker = SpeakerConfig::new(identity.as_number, identity.router_id, listen);
-        let (speaker, changes) = warren_speaker::start(SpeakerConfig { restarted, ..speaker })
-            .await
-            .with_context(|| format!("cannot speak BGP at port {}", config.listen_port))?;
+        let (speaker, changes) = warren_speaker::start(SpeakerConfig {
+            cluster_id: config.route_reflector_cluster_id,
+            restarted,
+            ..SpeakerConfig::new(identity.as_number, identity.router_id, listen)
+        })
+        .await
+        .with_context(|| format!("cannot speak BGP at port {}", config.listen_port))?;
 
         let (known, watched) = watch::channel(Arc::new(Known {
             node_address: Some(identity.address),
@@ -112,13 +115,14 @@ impl Agent {
             conflist,
             readiness: Readiness::new(Instant::now()),
         };
+        agent.speaker.set_graceful_shutdown(agent.config.graceful_shutdown);
         agent.apply();
         Ok((agent, changes))
     }
 
     /// Hands the snapshot to everybody; each finds out itself what is new to it.
     fn apply(&self) {
-        let Snapshot { pools, blocks, peers, owners, .. } = &self.snapshot;
+        let Snapshot { pools, blocks, peers, .. } = &self.snapshot;
         let address = self.identity.address;
         self.known.send_modify(|known| {
             let known = Arc::make_mut(known);
@@ -127,11 +131,7 @@ impl Agent {
             known.pools.clone_from(pools);
             known.blocks.clone_from(blocks);
         });
-        self.speaker.set_import_policy(ImportPolicy {
-            pools: pools.iter().map(|pool| pool.cidr).collect(),
-            own_blocks: blocks.clone(),
-            owners: owners.clone(),
-        });
+        self.apply_policies();
         self.speaker.originate(blocks.iter().copied().collect());
         self.speaker.set_peers(
             peers
@@ -142,10 +142,24 @@ impl Agent {
                     hold_time: HoldTime::from_secs(peer.hold_time_seconds).unwrap_or_default(),
                     source: Some(address),
                     graceful_restart: graceful_restart(&self.config),
+                    local_as: peer.local_as,
+                    route_reflector_client: peer.route_reflector_client,
                     ..PeerSettings::new(peer.address, peer.as_number)
                 })
                 .collect(),
         );
+    }
+
+    /// Hands over what holds for peers; in the order that lets a new peer meet its policy.
+    fn apply_policies(&self) {
+        let Snapshot { pools, blocks, peers, owners, .. } = &self.snapshot;
+        self.speaker.set_import_policy(ImportPolicy {
+            pools: pools.iter().map(|pool| pool.cidr).collect(),
+            own_blocks: blocks.clone(),
+            owners: owners.clone(),
+        });
+        let policies = peers.iter().map(|peer| (peer.address.into(), Arc::clone(&peer.policy)));
+        self.speaker.set_peer_policies(policies.collect());
     }
 
     /// Takes a configuration that was read again. What other nodes or the kernel know this agent by
@@ -161,6 +175,7 @@ impl Agent {
                 c.as_number,
                 c.router_id,
                 c.listen_port,
+                c.route_reflector_cluster_id,
                 c.route_protocol,
                 c.graceful_restart,
             )
@@ -168,13 +183,15 @@ impl Agent {
         if fixed(&config) != fixed(&self.config) {
             warn!(
                 "node, runDir, stateDir, cni, datastore, asNumber, routerId, listenPort, \
-                 routeProtocol and gracefulRestart take effect at the next start only"
+                 routeReflectorClusterId, routeProtocol and gracefulRestart take effect at the \
+                 next start only"
             );
         }
         if config.datastore != self.config.datastore {
             return;
         }
         info!("the configuration was read again");
+        self.speaker.set_graceful_shutdown(config.graceful_shutdown);
         self.datastore.configure(Config {
             node: self.config.node.clone(),
             as_number: self.config.as_number,
@@ -257,6 +274,8 @@ impl Agent {
             route_protocol: self.config.route_protocol,
             networks: pools.chain(self.snapshot.blocks.iter().copied()).collect(),
             conflist: self.conflist.as_ref().map(|conflist| conflist.path().to_owned()),
+            node: (self.config.datastore == DatastoreKind::Kubernetes)
+                .then(|| self.identity.name.clone()),
             state_dir: self.config.state_dir.clone(),
         };
         if self.footprint.as_ref() != Some(&footprint) {

@@ -9,12 +9,15 @@ mod file;
 mod host_name;
 mod kubernetes;
 
+pub use kubernetes::removal::Leaving;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 use tokio::sync::watch;
+use warren_bgp::policy::PeerPolicy;
 use warren_types::pool::Pool;
 use warren_types::status::{self, PeerKind};
 
@@ -74,6 +77,12 @@ pub struct Peer {
     pub passive: bool,
     /// The hold time proposed to it, in seconds.
     pub hold_time_seconds: u16,
+    /// This node's AS number towards it, where that is another one.
+    pub local_as: Option<u32>,
+    /// Whether this node reflects routes for it.
+    pub route_reflector_client: bool,
+    /// What operators have settled for its routes.
+    pub policy: Arc<PeerPolicy>,
 }
 
 /// Whether a datastore hears from its source.

@@ -1,17 +1,24 @@
-//! An agent whose API server is not there.
+//! An agent whose API server is not there, or does not let it in, or is told of the agent's end.
 
-use crate::running::Namespace;
+pub mod server;
+
+use crate::running::{Namespace, agent};
+use server::{Server, node as member};
 
 const CONFIG: &str = "
 datastore: kubernetes
 pools: [{cidr: 10.244.0.0/16, blockSize: 24, encapsulation: None}]
 ";
 
-/// Nobody listens there.
+/// A certificate that nobody uses. Without any the client wants those of the machine, and there may be
+/// none.
+pub const CERTIFICATE: &str = include_str!("ca.pem");
+
+/// Where an API server would be.
 const KUBECONFIG: &str = "
 apiVersion: v1
 kind: Config
-clusters: [{name: c, cluster: {server: 'https://192.168.0.146:6443'}}]
+clusters: [{name: c, cluster: {server: 'https://192.168.0.146:6443', certificate-authority: ca.pem}}]
 contexts: [{name: c, context: {cluster: c, user: u}}]
 current-context: c
 users: [{name: u, user: {token: t}}]
@@ -26,10 +33,117 @@ const SAVED: &str = r#"{"formatVersion": 1, "node": "node1", "cluster": {"podSub
 fn node() -> (Namespace, String) {
     let namespace = Namespace::new();
     std::fs::write(namespace.path("kubeconfig"), KUBECONFIG).unwrap();
+    std::fs::write(namespace.path("ca.pem"), CERTIFICATE).unwrap();
     let state_dir = namespace.path("state");
     std::fs::create_dir(&state_dir).unwrap();
     let config = format!("{CONFIG}stateDir: {}\n", state_dir.display());
     (namespace, config)
+}
+
+/// The way to a [`Server`], for who brings this token. [`CERTIFICATE`] is to lie beside it as `ca.pem`.
+pub fn kubeconfig(token: &str) -> String {
+    KUBECONFIG.replace("https:", "http:").replace("token: t", token)
+}
+
+/// One that lets in who has the token in the file `token`.
+fn node_with_server(server_token: &str) -> (Namespace, String, Server) {
+    let (namespace, config) = node();
+    let token = namespace.path("token");
+    std::fs::write(&token, "one\n").unwrap();
+    let kubeconfig = kubeconfig(&format!("tokenFile: {}", token.display()));
+    std::fs::write(namespace.path("kubeconfig"), kubeconfig).unwrap();
+    let nodes = vec![
+        member("node1", "192.168.0.176", "10.244.0.0/24"),
+        member("node2", "192.168.0.146", "10.244.1.0/24"),
+    ];
+    let server = Server::start(&namespace, server_token, nodes);
+    (namespace, config, server)
+}
+
+#[test]
+fn a_token_that_has_expired_is_replaced_by_the_one_that_the_file_has_by_then() {
+    let (namespace, config, server) = node_with_server("one");
+    let running = namespace.start(&config);
+    running.eventually("contact", |status| status["datastore"]["inTouch"] == true);
+    running.eventually("the block's route", |status| status["routes"]["programmed"] == 1);
+    server.expect("two");
+    running.eventually("a refusal", |status| {
+        let problem = status["datastore"]["problem"].as_str().unwrap_or_default();
+        problem.contains("Unauthorized (401)")
+    });
+    assert_eq!(running.status()["routes"]["programmed"], 1, "what was said last holds");
+    std::fs::write(namespace.path("token"), "two\n").unwrap();
+    running.eventually("contact again", |status| status["datastore"]["inTouch"] == true);
+    let requests = server.requests();
+    let lists = requests.iter().filter(|request| *request == "GET /api/v1/nodes").count();
+    assert!(lists >= 3, "a list and two watches: {requests:?}");
+}
+
+fn cleanup(
+    namespace: &Namespace,
+    kubeconfig: Option<&str>,
+    more: &[&str],
+) -> (Option<i32>, String) {
+    let output = namespace.within(|| {
+        let mut command = std::process::Command::new(agent());
+        command.args(["cleanup", "--run-dir"]).arg(namespace.path("run"));
+        command.arg("--cni-bin-dir").arg(namespace.path("bin"));
+        command.arg("--cni-conf-dir").arg(namespace.path("net.d")).args(more);
+        if let Some(kubeconfig) = kubeconfig {
+            command.env("KUBECONFIG", namespace.path(kubeconfig));
+        }
+        command.output().unwrap()
+    });
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+}
+
+#[test]
+fn a_node_that_warren_leaves_is_said_to_have_no_network_before_anything_goes() {
+    let (namespace, config, server) = node_with_server("one");
+    let running = namespace.start(&config);
+    running.eventually("the condition", |_| server.condition("node1")["status"] == "False");
+    assert_eq!(running.terminate().code(), Some(0));
+    assert_eq!(server.condition("node1")["status"], "False", "an end is no removal");
+
+    let (code, said) = cleanup(&namespace, Some("kubeconfig"), &["--dry-run"]);
+    assert_eq!(code, Some(0), "{said}");
+    let first = said.lines().nth(1).unwrap();
+    assert!(first.contains("NetworkUnavailable of node node1 (set True)"), "{said}");
+    assert_eq!(server.condition("node1")["status"], "False", "a dry run touches nothing");
+
+    // A server that does not answer now may tomorrow: what tells the next run what is left stays.
+    server.expect("two");
+    let (code, said) = cleanup(&namespace, Some("kubeconfig"), &[]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("Unauthorized (401)"), "{said}");
+    assert!(namespace.path("run/footprint.json").exists(), "{said}");
+    assert!(said.contains("10.244.0.0/24") && said.contains("removed"), "{said}");
+
+    server.expect("one");
+    let (code, said) = cleanup(&namespace, Some("kubeconfig"), &[]);
+    assert_eq!(code, Some(0), "{said}");
+    let condition = server.condition("node1");
+    assert_eq!(condition["status"], "True");
+    assert_eq!(condition["reason"], "WarrenIsRemoved");
+    assert!(!namespace.path("run").exists(), "{said}");
+    let (code, said) = cleanup(&namespace, Some("kubeconfig"), &[]);
+    assert_eq!((code, said.trim()), (Some(0), "There is nothing of Warren's on this node."));
+}
+
+#[test]
+fn a_node_that_can_reach_no_api_server_any_more_is_cleaned_up_all_the_same() {
+    let (namespace, config, server) = node_with_server("one");
+    let running = namespace.start(&config);
+    running.eventually("the condition", |_| server.condition("node1")["status"] == "False");
+    assert_eq!(running.terminate().code(), Some(0));
+    let (code, said) = cleanup(&namespace, None, &[]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("node node1 keeps its condition") && said.contains("KUBECONFIG"),
+        "{said}"
+    );
+    assert!(!namespace.path("run").exists(), "{said}");
 }
 
 #[test]

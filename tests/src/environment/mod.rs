@@ -69,10 +69,7 @@ pub fn enter(input: Input) -> Result<()> {
     if stage == Stage::Isolated {
         return isolation::settle();
     }
-    ensure!(
-        nix::unistd::geteuid().is_root(),
-        "the lab makes network namespaces and needs root; run this as root"
-    );
+    expect_root()?;
     if stage == Stage::Start {
         run_script(&source_root().join("scripts/packages"))?;
     }
@@ -87,6 +84,27 @@ pub fn enter(input: Input) -> Result<()> {
             bail!("the virtual machine's kernel does not serve either: {missing}")
         }
     }
+}
+
+/// As [`enter`], for what needs no tunnel: on the running kernel, whatever it has.
+///
+/// # Errors
+/// What is missing and cannot be set up, in a sentence.
+pub fn enter_without_tunnel() -> Result<()> {
+    if Stage::current()? == Stage::Isolated {
+        return isolation::settle();
+    }
+    expect_root()?;
+    run_script(&source_root().join("scripts/packages"))?;
+    isolation::restart()
+}
+
+fn expect_root() -> Result<()> {
+    ensure!(
+        nix::unistd::geteuid().is_root(),
+        "the lab makes network namespaces and needs root; run this as root"
+    );
+    Ok(())
 }
 
 /// What the running kernel lacks, if anything.

@@ -89,8 +89,8 @@ impl Rib {
             return;
         }
         for (peer, routes) in &mut self.peers {
-            if routes.session.is_internal() {
-                self.for_internal.iter().for_each(|prefix| routes.out.changed(*prefix));
+            if routes.session.is_of_mesh() {
+                self.for_mesh.iter().for_each(|prefix| routes.out.changed(*prefix));
             } else {
                 self.routes.keys().for_each(|prefix| routes.out.changed(*prefix));
             }

@@ -99,6 +99,7 @@ impl Store {
         node: &NodeDescription,
         claim: Claim,
     ) -> Result<(Held, Record), AllocateError> {
+        files::create_directory(&self.directory)?;
         files::create_directory(&self.freed())?;
         files::create_directory(&self.addresses())?;
         let _lock = files::lock(&self.lock_file())?;
@@ -135,13 +136,14 @@ impl Store {
         let entry = Entry { address, owner: claim.owner, host_interface: claim.host_interface };
         let file = files::create_locked(&self.addresses(), &self.path_of(&entry), &record)?;
 
-        // Last, so that a kill before leaves a marker too many and not one too few.
+        // Last, so that a kill before leaves a marker too many and not one too few. One that cannot be
+        // removed does no harm either, and the address is given by now.
         for (at, freed_address) in markers {
             let outdated = freed_address == address
                 || used.contains(&freed_address)
                 || freed.get(&freed_address) != Some(&at);
             if outdated {
-                files::remove(&self.freed().join(marker(at, freed_address)))?;
+                files::remove(&self.freed().join(marker(at, freed_address)));
             }
         }
         Ok((Held { entry, _file: file }, record))
@@ -194,6 +196,7 @@ impl Store {
     /// # Errors
     /// Any I/O error. A store that was never used is empty.
     pub fn list(&self) -> Result<Listing, StoreError> {
+        files::is_directory(&self.directory)?;
         let directory = self.addresses();
         let mut listing = Listing::default();
         for file_name in files::names(&directory)? {

@@ -15,7 +15,11 @@ use tracing::{info, warn};
 use super::words;
 use crate::datastore::Network;
 
-const TYPE: &str = "NetworkUnavailable";
+/// The condition's type.
+pub const TYPE: &str = "NetworkUnavailable";
+
+/// What all reasons begin with that are written here.
+const OURS: &str = "Warren";
 
 /// How long the node must have been unable to carry pods before others are told: what a starting
 /// agent puts right at once is nobody's business.
@@ -29,8 +33,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(32);
 /// Without a write for so long, the pause is the shortest again.
 const CALM: Duration = Duration::from_secs(120);
 
-/// How long the API server may take for a write.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long the API server may take for an answer.
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The condition as the API server has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -54,11 +58,39 @@ impl From<&Node> for Observed {
     }
 }
 
-/// What to write so that the condition says `network`; none where it does already.
-fn due(network: &Network, observed: &Observed, now: Timestamp) -> Option<NodeCondition> {
-    let (status, reason, message) = match network {
-        Ok(()) => ("False", "WarrenIsUp", "Warren is running on this node"),
-        Err(why) => ("True", "WarrenIsNotReady", why.as_str()),
+impl Observed {
+    /// Whether an agent wrote it, or `agent cleanup`.
+    pub fn is_ours(&self) -> bool {
+        self.reason.starts_with(OURS)
+    }
+}
+
+/// What the condition is to say.
+#[derive(Debug, Clone, Copy)]
+pub enum Word<'w> {
+    /// The node carries pods.
+    Up,
+    /// It does not, and why.
+    NotReady(&'w str),
+    /// It has no agent any more.
+    Removed,
+}
+
+impl<'w> From<&'w Network> for Word<'w> {
+    fn from(network: &'w Network) -> Self {
+        match network {
+            Ok(()) => Self::Up,
+            Err(why) => Self::NotReady(why),
+        }
+    }
+}
+
+/// What to write so that the condition says `word`; none where it does already.
+pub fn due(word: Word<'_>, observed: &Observed, now: Timestamp) -> Option<NodeCondition> {
+    let (status, reason, message) = match word {
+        Word::Up => ("False", "WarrenIsUp", "Warren is running on this node"),
+        Word::NotReady(why) => ("True", "WarrenIsNotReady", why),
+        Word::Removed => ("True", "WarrenIsRemoved", "Warren was removed from this node"),
     };
     let same_status = observed.status.as_deref() == Some(status);
     if same_status && observed.reason == reason && observed.message == message {
@@ -120,15 +152,11 @@ impl Keeper {
 
     fn due(&self) -> Option<NodeCondition> {
         let (network, observed) = (self.network.borrow(), self.observed.borrow());
-        due(network.as_ref()?, observed.as_ref()?, Timestamp::now())
+        due(network.as_ref()?.into(), observed.as_ref()?, Timestamp::now())
     }
 
     async fn write(&self, condition: NodeCondition) {
-        // Conditions merge by their type: the others of the Node stay.
-        let patch = Patch::Strategic(json!({"status": {"conditions": [condition]}}));
-        let parameters = PatchParams::default();
-        let patched = self.nodes.patch_status(&self.name, &parameters, &patch);
-        match tokio::time::timeout(PATIENCE, patched).await {
+        match tokio::time::timeout(PATIENCE, write(&self.nodes, &self.name, &condition)).await {
             Ok(Ok(node)) => {
                 info!(
                     status = condition.status,
@@ -143,6 +171,20 @@ impl Keeper {
             Err(_) => warn!("cannot write the node's condition {TYPE}: no answer in time"),
         }
     }
+}
+
+/// Writes `condition` of the Node called `name`; the Node as it is then.
+///
+/// # Errors
+/// The API server does not answer, or does not let us.
+pub async fn write(
+    nodes: &Api<Node>,
+    name: &str,
+    condition: &NodeCondition,
+) -> Result<Node, kube::Error> {
+    // Conditions merge by their type: the others of the Node stay.
+    let patch = Patch::Strategic(json!({"status": {"conditions": [condition]}}));
+    nodes.patch_status(name, &PatchParams::default(), &patch).await
 }
 
 /// The time between writes.

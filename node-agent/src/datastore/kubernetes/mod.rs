@@ -3,11 +3,14 @@
 //! This node's `spec.podCIDRs` are its blocks, every other Node is a peer of the mesh, and kubeadm's
 //! ConfigMap names the pool where the configuration does not. [`watch`] lists the Nodes once and
 //! then follows their changes; [`settle`] says what follows from them; [`saved`] keeps them on the
-//! disk for a start without an API server; [`condition`] tells the cluster how this node is doing.
+//! disk for a start without an API server; [`condition`] tells the cluster how this node is doing, and
+//! [`removal`] that it is Warren's no more.
 
+mod client;
 mod cluster;
 mod condition;
 mod kubeadm;
+pub mod removal;
 mod saved;
 mod settle;
 #[cfg(test)]
@@ -17,15 +20,11 @@ mod words;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use k8s_openapi::api::core::v1::Node;
-use kube::client::ClientBuilder;
-use kube::config::KubeConfigOptions;
 use kube::{Api, Client};
 use tokio::sync::watch as channel;
-use tower::util::MapResponseLayer;
 
 use self::condition::Keeper;
 use self::saved::Saved;
@@ -36,10 +35,6 @@ use crate::config::Config;
 
 /// Where the state is kept that outlives a reboot.
 const STATE_DIR: &str = "/var/lib/warren";
-
-/// How long a connection may be silent while an answer is awaited. It is above a watch's own time,
-/// which the server ends with an answer.
-const SILENCE: Duration = Duration::from_secs(watch::TIMEOUT_SECONDS as u64 + 15);
 
 /// Starts the tasks; the node's name, and what they yield.
 ///
@@ -52,7 +47,11 @@ pub async fn start(
     let config = configs.borrow().clone();
     let name = node_name(&config)?;
     let (heard, hearing) = channel::channel(());
-    let client = client(heard).await?;
+    let access = client::access().await?.context(
+        "nothing says where the API server is: run as a pod with a service account, or set \
+         KUBECONFIG",
+    )?;
+    let client = client::client(access, heard)?;
     let states = run(&name, client, hearing, configs, network);
     Ok((name, states))
 }
@@ -81,41 +80,13 @@ fn run(
 /// The name by which the API server knows this node: as the DaemonSet says, as the configuration
 /// says, or the host name in lower case, which is what kubelet registers.
 fn node_name(config: &Config) -> anyhow::Result<String> {
-    match (std::env::var("NODE_NAME"), &config.node.name) {
-        (Ok(name), _) if !name.is_empty() => Ok(name),
-        (_, Some(name)) => Ok(name.clone()),
-        _ => Ok(host_name()?.to_lowercase()),
+    match given_name().or_else(|| config.node.name.clone()) {
+        Some(name) => Ok(name),
+        None => Ok(host_name()?.to_lowercase()),
     }
 }
 
-async fn client(heard: channel::Sender<()>) -> anyhow::Result<Client> {
-    let mut config = if std::env::var_os("KUBECONFIG").is_some() {
-        kube::Config::from_kubeconfig(&KubeConfigOptions::default())
-            .await
-            .context("cannot use the file that KUBECONFIG names")?
-    } else {
-        kube::Config::incluster().context(
-            "nothing says where the API server is: run as a pod with a service account, or set \
-             KUBECONFIG",
-        )?
-    };
-    config.read_timeout = Some(SILENCE);
-    config.reset_reader_on_write = true;
-    // The watch has a patience of its own, and the status should say what it waits for.
-    config.default_retry = false;
-    let builder = ClientBuilder::try_from(config).context("cannot set up TLS")?;
-    Ok(builder.with_layer(&MapResponseLayer::new(hearing(heard))).build())
-}
-
-/// Tells of every successful answer: a watch that goes on after a disconnect has no event for it.
-fn hearing<B>(
-    heard: channel::Sender<()>,
-) -> impl Fn(http::Response<B>) -> http::Response<B> + Clone + Send + 'static {
-    let heard = Arc::new(heard);
-    move |response| {
-        if response.status().is_success() {
-            heard.send_replace(());
-        }
-        response
-    }
+/// The node's name as the pod's manifest says it.
+fn given_name() -> Option<String> {
+    std::env::var("NODE_NAME").ok().filter(|name| !name.is_empty())
 }

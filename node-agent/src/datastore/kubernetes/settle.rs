@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnetwork::IpNetwork;
 use warren_types::pool::{self, Encapsulation, Pool};
@@ -111,6 +112,9 @@ fn peers(config: &Config, name: &str, cluster: &Cluster, own: Option<IpAddr>) ->
             kind: PeerKind::Mesh,
             passive: false,
             hold_time_seconds: config.hold_time_seconds,
+            local_as: None,
+            route_reflector_client: false,
+            policy: Arc::default(),
         })
         .collect()
 }

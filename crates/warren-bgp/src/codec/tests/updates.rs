@@ -4,7 +4,9 @@ use std::sync::Arc;
 use super::super::update::{UpdateContext, decode, encode};
 use super::super::{Consequence, Decoded};
 use super::{body, message, told};
-use crate::message::{AsPathSegment, Attributes, Family, Origin, UnknownAttribute, Update};
+use crate::message::{
+    AsPathSegment, Attributes, Family, LargeCommunity, Origin, UnknownAttribute, Update,
+};
 
 const ORIGIN: &[u8] = &[0x40, 1, 1, 0];
 const AS_PATH: &[u8] = &[0x40, 2, 0];
@@ -45,17 +47,7 @@ fn net(text: &str) -> ipnetwork::IpNetwork {
 }
 
 fn attributes() -> Attributes {
-    Attributes {
-        origin: Origin::Igp,
-        as_path: vec![],
-        next_hop: [192, 168, 0, 2].into(),
-        med: None,
-        local_pref: Some(100),
-        atomic_aggregate: false,
-        aggregator: None,
-        communities: vec![],
-        unknown: vec![],
-    }
+    Attributes { local_pref: Some(100), ..Attributes::via([192, 168, 0, 2].into()) }
 }
 
 fn announcement(attributes: Attributes) -> Update {
@@ -123,7 +115,7 @@ fn what_bird_sends_is_read_as_it_is_meant() {
 
 #[test]
 fn every_attribute_is_read_and_written_in_the_order_of_codes() {
-    let list: [&[u8]; 9] = [
+    let list: [&[u8]; 12] = [
         &[0x40, 1, 1, 2],
         &[0x40, 2, 10, 2, 2, 0, 0, 0xfd, 0xe8, 0xfa, 0x56, 0xea, 0x01],
         NEXT_HOP,
@@ -132,6 +124,9 @@ fn every_attribute_is_read_and_written_in_the_order_of_codes() {
         &[0x40, 6, 0],
         &[0xc0, 7, 8, 0, 0, 0xfd, 0xe8, 10, 0, 0, 9],
         &[0xc0, 8, 8, 0xff, 0xff, 0xff, 0x01, 0xfd, 0xe8, 0, 1],
+        &[0x80, 9, 4, 10, 0, 0, 3],
+        &[0x80, 10, 8, 10, 0, 0, 1, 10, 0, 0, 2],
+        &[0xc0, 32, 12, 0, 0, 0xfd, 0xe8, 0, 0, 0, 7, 0xff, 0xff, 0xff, 0xff],
         &[0xe0, 99, 2, 1, 2],
     ];
     let expected = Attributes {
@@ -141,12 +136,32 @@ fn every_attribute_is_read_and_written_in_the_order_of_codes() {
         atomic_aggregate: true,
         aggregator: Some((65000, [10, 0, 0, 9].into())),
         communities: vec![0xffff_ff01, 0xfde8_0001],
+        originator_id: Some([10, 0, 0, 3].into()),
+        cluster_list: vec![[10, 0, 0, 1].into(), [10, 0, 0, 2].into()],
+        large_communities: vec![LargeCommunity(65000, 7, u32::MAX)],
         unknown: vec![UnknownAttribute { flags: 0xe0, code: 99, value: vec![1, 2] }],
         ..attributes()
     };
     assert_eq!(clean(&internal(), &list), expected);
     let written = encode(&announcement(expected), &internal());
     assert_eq!(written, [message_of(&[], &list, NLRI)]);
+}
+
+#[test]
+fn what_a_reflector_adds_stays_within_the_as() {
+    let reflected = Attributes {
+        originator_id: Some([10, 0, 0, 3].into()),
+        cluster_list: vec![[10, 0, 0, 1].into()],
+        local_pref: None,
+        ..attributes()
+    };
+    let plain = Attributes { local_pref: None, ..attributes() };
+    let written = encode(&announcement(reflected), &external());
+    assert_eq!(written, encode(&announcement(plain.clone()), &external()));
+    let list: [&[u8]; 5] =
+        [ORIGIN, AS_PATH, NEXT_HOP, &[0x80, 9, 4, 10, 0, 0, 3], &[0x80, 10, 4, 10, 0, 0, 1]];
+    let decoded = decode(body(&message_of(&[], &list, NLRI)), &external()).unwrap();
+    assert_eq!(decoded.updates, [announcement(plain)]);
 }
 
 #[test]
@@ -489,17 +504,13 @@ fn with_two_octet_numbers_as4_path_and_as4_aggregator_are_merged_in() {
 
 #[test]
 fn transitive_attributes_that_are_not_used_are_passed_on_with_the_partial_bit() {
-    // Extended communities, which the package knows; large ones; one that nobody knows.
-    let list: [&[u8]; 3] = [
-        &[0xc0, 16, 8, 0, 2, 0xfd, 0xe8, 0, 0, 0, 1],
-        &[0xc0, 32, 12, 0, 0, 0xfd, 0xe8, 0, 0, 0, 1, 0, 0, 0, 2],
-        &[0xd0, 99, 0, 1, 7],
-    ];
+    // Extended communities, which the package knows; one that nobody knows.
+    let list: [&[u8]; 2] = [&[0xc0, 16, 8, 0, 2, 0xfd, 0xe8, 0, 0, 0, 1], &[0xd0, 99, 0, 1, 7]];
     let mut all = vec![ORIGIN, AS_PATH, NEXT_HOP, LOCAL_PREF];
     all.extend(list);
     let read = clean(&internal(), &all);
     let codes: Vec<u8> = read.unknown.iter().map(|attribute| attribute.code).collect();
-    assert_eq!(codes, [16, 32, 99]);
+    assert_eq!(codes, [16, 99]);
     let written = encode(&announcement(read), &internal());
     for attribute in list {
         let mut partial = attribute.to_vec();
@@ -510,14 +521,13 @@ fn transitive_attributes_that_are_not_used_are_passed_on_with_the_partial_bit() 
 
 #[test]
 fn attributes_that_are_not_transitive_and_not_used_end_here() {
-    // ORIGINATOR_ID, CLUSTER_LIST, one that nobody knows.
+    // AIGP, and one that nobody knows.
     let list = [
         ORIGIN,
         AS_PATH,
         NEXT_HOP,
         LOCAL_PREF,
-        &[0x80, 9, 4, 10, 0, 0, 1],
-        &[0x80, 10, 4, 10, 0, 0, 1],
+        &[0x80, 26, 11, 1, 0, 11, 0, 0, 0, 0, 0, 0, 0, 1],
         &[0x80, 99, 1, 1],
     ];
     assert_eq!(clean(&internal(), &list), attributes());

@@ -8,7 +8,7 @@ use wire::attribute::PathAttribute;
 
 use super::UpdateContext;
 use crate::codec::open::family;
-use crate::message::{AsPathSegment, Attributes, Origin, UnknownAttribute};
+use crate::message::{AsPathSegment, Attributes, LargeCommunity, Origin, UnknownAttribute};
 
 const TRANSITIVE: u8 = 0x40;
 const EXTENDED_LENGTH: u8 = 0x10;
@@ -23,17 +23,7 @@ pub(super) fn from_wire(
 ) -> Option<Attributes> {
     let mut origin = None;
     let mut as_path = None;
-    let mut result = Attributes {
-        origin: Origin::Igp,
-        as_path: vec![],
-        next_hop,
-        med: None,
-        local_pref: None,
-        atomic_aggregate: false,
-        aggregator: None,
-        communities: vec![],
-        unknown: vec![],
-    };
+    let mut result = Attributes::via(next_hop);
     for attribute in attrs {
         match attribute {
             PathAttribute::Origin(value) => origin = Some(from_wire_origin(*value)),
@@ -51,6 +41,19 @@ pub(super) fn from_wire(
             }
             PathAttribute::Communities(values) | PathAttribute::CommunitiesPartial(values) => {
                 result.communities.clone_from(values);
+            }
+            PathAttribute::LargeCommunities(values)
+            | PathAttribute::LargeCommunitiesPartial(values) => {
+                result.large_communities = values.iter().map(from_wire_large).collect();
+            }
+            // From an external peer they are to be ignored (RFC 7606, 7.9 and 7.10).
+            PathAttribute::OriginatorId(value) => {
+                result.originator_id = context.internal.then_some(*value);
+            }
+            PathAttribute::ClusterList(values) => {
+                if context.internal {
+                    result.cluster_list.clone_from(values);
+                }
             }
             PathAttribute::NextHop(_)
             | PathAttribute::MpReachNlri(_)
@@ -110,16 +113,25 @@ pub(super) fn to_wire(attributes: &Attributes, context: &UpdateContext) -> Vec<P
     if !attributes.communities.is_empty() {
         attrs.push(PathAttribute::Communities(attributes.communities.clone()));
     }
-    let mut unknown: Vec<&UnknownAttribute> = attributes.unknown.iter().collect();
-    unknown.sort_by_key(|attribute| attribute.code);
+    // Neither to an external peer (RFC 4456, 8: non-transitive, within the AS).
+    let reflected = attributes.originator_id.filter(|_| context.internal);
+    attrs.extend(reflected.map(PathAttribute::OriginatorId));
+    if context.internal && !attributes.cluster_list.is_empty() {
+        attrs.push(PathAttribute::ClusterList(attributes.cluster_list.clone()));
+    }
+    if !attributes.large_communities.is_empty() {
+        let values = attributes.large_communities.iter().map(to_wire_large).collect();
+        attrs.push(PathAttribute::LargeCommunities(values));
+    }
     // The package adds the Partial bit to what it is given raw.
-    attrs.extend(unknown.into_iter().map(|attribute| {
+    attrs.extend(attributes.unknown.iter().map(|attribute| {
         PathAttribute::Unknown(wire::attribute::RawAttribute {
             flags: attribute.flags,
             type_code: attribute.code,
             data: Bytes::copy_from_slice(&attribute.value),
         })
     }));
+    attrs.sort_by_key(PathAttribute::type_code);
     attrs
 }
 
@@ -185,6 +197,14 @@ fn to_wire_origin(origin: Origin) -> wire::attribute::Origin {
         Origin::Egp => wire::attribute::Origin::Egp,
         Origin::Incomplete => wire::attribute::Origin::Incomplete,
     }
+}
+
+fn from_wire_large(value: &wire::attribute::LargeCommunity) -> LargeCommunity {
+    LargeCommunity(value.global_admin, value.local_data1, value.local_data2)
+}
+
+fn to_wire_large(value: &LargeCommunity) -> wire::attribute::LargeCommunity {
+    wire::attribute::LargeCommunity::new(value.0, value.1, value.2)
 }
 
 fn from_wire_segment(segment: &wire::attribute::AsPathSegment) -> AsPathSegment {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::{Action, Event, HoldTime, PeerConfig, State};
 use super::{Solo, config, message, seconds, their_open};
-use crate::message::{Attributes, Capability, Family, Open, Origin, Update};
+use crate::message::{Attributes, Capability, Family, Open, Update};
 
 #[test]
 fn a_session_comes_up_and_says_what_was_agreed_on() {
@@ -249,15 +249,8 @@ fn routes_go_both_ways_only_while_established() {
         withdrawn: vec![],
         announced: vec!["10.244.1.0/26".parse().unwrap()],
         attributes: Some(Arc::new(Attributes {
-            origin: Origin::Igp,
-            as_path: vec![],
-            next_hop: [192, 168, 0, 1].into(),
-            med: None,
             local_pref: Some(100),
-            atomic_aggregate: false,
-            aggregator: None,
-            communities: vec![],
-            unknown: vec![],
+            ..Attributes::via([192, 168, 0, 1].into())
         })),
         end_of_rib: None,
     };

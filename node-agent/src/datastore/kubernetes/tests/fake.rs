@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tower::ServiceExt;
 
-use crate::datastore::kubernetes::hearing;
+use crate::datastore::kubernetes::client::hearing;
 
 /// Far more events than any test lets wait.
 const WAITING_EVENTS: usize = 1000;
