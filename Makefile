@@ -57,6 +57,18 @@ bench: toolchain ## the plugin beside ptp and bridge with host-local, into bench
 	@mv target/RESULTS.md benches/RESULTS.md
 	@cat benches/RESULTS.md
 
+# One target: make fuzz TARGET=bgp_session SECONDS=600. Needs a nightly compiler and a C++ one.
+SECONDS := 60
+FUZZ := CARGO_PROFILE_RELEASE_LTO=off PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" cargo +nightly fuzz
+
+.PHONY: fuzz
+fuzz: toolchain ## libFuzzer on everything that reads octets; TARGET='...' one of it, SECONDS=60 each
+	@command -v cargo-fuzz >/dev/null || [ -x $(TOOLS)/bin/cargo-fuzz ] || \
+	    cargo install --quiet --locked --debug --root $(TOOLS) cargo-fuzz
+	@set -e; for target in $(or $(TARGET),$$(ls fuzz/corpus)); do \
+	    $(FUZZ) run --features libfuzzer $$target -- -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=1024; \
+	done
+
 .PHONY: advisories
 advisories: tool-deny ## cargo-deny's check for known vulnerabilities; needs the internet
 	$(DENY) check advisories

@@ -39,6 +39,8 @@ impl Node {
             blocks: vec!["172.16.52.0/23".parse()?],
             reserved: vec!["172.16.52.0".parse()?],
             pod_mtu: 1480,
+            cool_down_seconds: 0,
+            tunnel: None,
         };
         description.write(&RunDir::new(directory.path().join("run")))?;
         Ok(Self { namespace, directory })

@@ -6,6 +6,8 @@
 //! | [`kills`] | it is killed at every system call of a command in turn |
 //! | [`faults`] | every system call of a command fails in turn |
 //! | [`crowd`] | twenty at a time, and a thousand of them killed at random |
+//! | [`state`] | the files of the run directory are damaged or replaced |
+//! | [`limits`] | full blocks, many pods, long and odd input |
 //!
 //! Nothing here needs a tunnel, so it all runs on the kernel that is there. What a single command
 //! does when nothing goes wrong is tested in `cni-plugin/tests`.
@@ -13,7 +15,9 @@
 mod crowd;
 mod faults;
 mod kills;
+mod limits;
 mod runtime;
+mod state;
 mod traced;
 
 use libtest_mimic::Arguments;
@@ -28,7 +32,8 @@ fn main() {
         eprintln!("error: {error:#}");
         std::process::exit(1);
     }
-    let families = [kills::trials(), faults::trials(), crowd::trials()];
+    let families =
+        [kills::trials(), faults::trials(), crowd::trials(), state::trials(), limits::trials()];
     let trials = families.into_iter().flatten().collect();
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -99,9 +99,19 @@ impl Runtime {
 
     /// The plugin's command line for a sandbox.
     pub fn command(&self, verb: &str, sandbox: &Sandbox) -> Result<Command> {
-        let environment =
-            [("CNI_CONTAINERID", sandbox.container.as_str()), ("CNI_NETNS", &sandbox.path())];
-        self.node.cni_command(verb, &sandbox.pod, &environment)
+        self.command_with(verb, sandbox, &[])
+    }
+
+    fn command_with(
+        &self,
+        verb: &str,
+        sandbox: &Sandbox,
+        environment: &[(&str, &str)],
+    ) -> Result<Command> {
+        let path = sandbox.path();
+        let mut all = vec![("CNI_CONTAINERID", sandbox.container.as_str()), ("CNI_NETNS", &path)];
+        all.extend(environment);
+        self.node.cni_command(verb, &sandbox.pod, &all)
     }
 
     /// What the plugin reads: with `previous`, what an ADD answered, unless that is null.
@@ -116,6 +126,18 @@ impl Runtime {
     /// Calls the plugin.
     pub fn call(&self, verb: &str, sandbox: &Sandbox, previous: &Value) -> Result<Outcome> {
         run(&mut self.command(verb, sandbox)?, &self.netconf(previous).to_string())
+    }
+
+    /// Calls the plugin with environment variables that differ from the usual ones.
+    pub fn call_with(
+        &self,
+        verb: &str,
+        sandbox: &Sandbox,
+        previous: &Value,
+        environment: &[(&str, &str)],
+    ) -> Result<Outcome> {
+        let mut command = self.command_with(verb, sandbox, environment)?;
+        run(&mut command, &self.netconf(previous).to_string())
     }
 
     /// An ADD that has to succeed, and what it answered.

@@ -13,8 +13,6 @@ use serde::Deserialize;
 use warren_bgp::policy::NextHopMode;
 use warren_types::pool::Pool;
 
-use crate::conflist::CniConfig;
-
 /// What the file says. A key that is not here is an error that names it and its line.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -68,6 +66,27 @@ pub struct Config {
     /// The filters that peers name.
     #[serde(default)]
     pub filters: Vec<filter::Filter>,
+    /// How the blocks' addresses are given to pods.
+    #[serde(default)]
+    pub ipam: IpamConfig,
+}
+
+/// What the file says of the address management.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct IpamConfig {
+    /// For how long an address that a pod has given back is given to nobody, in seconds.
+    pub cool_down_seconds: u64,
+    /// What of the blocks no pod gets: addresses, or ranges of them.
+    pub reserved: Vec<IpNetwork>,
+    /// With fewer free addresses than this, of a family, another block is wanted.
+    pub low_water: u64,
+}
+
+impl Default for IpamConfig {
+    fn default() -> Self {
+        Self { cool_down_seconds: 0, reserved: Vec::new(), low_water: 8 }
+    }
 }
 
 /// What the file says of restarts.
@@ -207,6 +226,16 @@ fn default_route_protocol() -> u8 {
     12
 }
 
+/// What the configuration says of the network configuration that the runtime reads.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CniConfig {
+    /// The runtime's directory for network configurations.
+    pub conf_dir: PathBuf,
+    /// A file whose content to use instead of the one that comes with the agent.
+    pub conflist: Option<PathBuf>,
+}
+
 /// Why a configuration file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -243,12 +272,25 @@ impl Config {
     /// See [`ConfigError`]; the text names the file, the key, and the line where there is one.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let file = path.display().to_string();
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { path: file.clone(), source })?;
-        let config = Self::parse(&text)
-            .map_err(|message| ConfigError::Parse { path: file.clone(), message })?;
-        check::check(&config).map_err(|message| ConfigError::Invalid { path: file, message })?;
-        Ok(config)
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::from_text(&text, file),
+            Err(source) => Err(ConfigError::Read { path: file, source }),
+        }
+    }
+
+    /// Checks what was read from the file `path`.
+    ///
+    /// # Errors
+    /// See [`read`](Self::read).
+    pub fn from_text(text: &str, path: String) -> Result<Self, ConfigError> {
+        let config = match Self::parse(text) {
+            Ok(config) => config,
+            Err(message) => return Err(ConfigError::Parse { path, message }),
+        };
+        match check::check(&config) {
+            Ok(()) => Ok(config),
+            Err(message) => Err(ConfigError::Invalid { path, message }),
+        }
     }
 
     fn parse(text: &str) -> Result<Self, String> {

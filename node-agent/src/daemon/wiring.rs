@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
+use ipnetwork::IpNetwork;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 use warren_bgp::policy::ImportPolicy;
@@ -21,6 +22,7 @@ use warren_speaker::{
 };
 use warren_types::control::{Request, Response};
 use warren_types::node::{FORMAT_VERSION, NodeDescription};
+use warren_types::pool;
 use warren_types::run_dir::RunDir;
 use warren_types::status::{Ipam, Status};
 
@@ -329,6 +331,8 @@ impl Agent {
             blocks: self.snapshot.blocks.clone(),
             reserved: self.reserved(),
             pod_mtu,
+            cool_down_seconds: self.config.ipam.cool_down_seconds,
+            tunnel: report.tunnel.as_ref().map(|tunnel| tunnel.device.clone()),
         };
         if self.described.as_ref() != Some(&description) {
             description.write(&self.run_dir)?;
@@ -382,9 +386,17 @@ impl Agent {
         self.known.send_modify(|known| Arc::make_mut(known).settled = true);
     }
 
-    fn reserved(&self) -> Vec<IpAddr> {
-        let tunnel = desired::tunnel_address(&self.snapshot.pools, &self.snapshot.blocks);
-        tunnel.map(IpAddr::V4).into_iter().collect()
+    /// What no pod gets: one address per family for the tunnel, and what the configuration says.
+    fn reserved(&self) -> Vec<IpNetwork> {
+        let Snapshot { pools, blocks, .. } = &self.snapshot;
+        let tunnel = desired::tunnel_address(pools, blocks).map(IpAddr::V4);
+        let is_tunneled = |block: &&IpNetwork| {
+            block.is_ipv6()
+                && pool::holding(pools, block).is_some_and(|pool| pool.encapsulation.overhead() > 0)
+        };
+        let tunnel6 = blocks.iter().find(is_tunneled).map(IpNetwork::network);
+        let configured = self.config.ipam.reserved.iter().copied();
+        tunnel.into_iter().chain(tunnel6).map(IpNetwork::from).chain(configured).collect()
     }
 
     fn ipam(&self) -> Result<Ipam, StoreError> {

@@ -253,7 +253,7 @@ impl Pod {
     /// # Errors
     /// When ping cannot be run.
     pub fn ping_on(&self, to: impl Into<IpAddr>) -> Result<Pinging> {
-        Pinging::start(&self.namespace, to.into(), self.node.directory())
+        Pinging::start(within(&self.namespace, "ping"), to.into(), self.node.directory())
     }
 
     /// Captures what passes the pod's interface and `filter` (pcap-filter(7)).

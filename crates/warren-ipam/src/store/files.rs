@@ -70,7 +70,7 @@ pub(super) fn remove(path: &Path) {
 pub(super) fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
     let not_found = |e: &io::Error| e.kind() == io::ErrorKind::NotFound;
     match fs::rename(from, to) {
-        Err(e) if not_found(&e) => {
+        Err(e) if not_found(&e) || e.kind() == io::ErrorKind::NotADirectory => {
             if let Some(directory) = to.parent() {
                 create_directory(directory)?;
             }

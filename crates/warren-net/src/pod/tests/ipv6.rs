@@ -66,7 +66,8 @@ fn a_pod_without_ipv4_has_nothing_of_it() {
 #[test]
 fn a_pod_without_ipv6_reaches_its_node_by_no_link_local_address() {
     isolated(|| {
-        create(&namespace(), &pod()).unwrap();
+        let namespace = namespace();
+        create(&namespace, &pod()).unwrap();
         assert_eq!(ip(&format!("-6 address show dev {HOST}")), "");
     });
 }
