@@ -32,7 +32,7 @@ pub(super) struct Address {
 pub(super) fn links(socket: &mut Socket, node_address: Option<IpAddr>) -> Result<Links, Error> {
     let mut addresses: Vec<Address> = Vec::new();
     for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-        let found = requests::addresses_of(family, socket, "list addresses".to_owned(), None)?;
+        let found = requests::addresses(family, socket, "list addresses".to_owned(), None)?;
         let of_family = found.iter().filter(|message| message.header.family == family);
         addresses.extend(of_family.filter_map(address));
     }

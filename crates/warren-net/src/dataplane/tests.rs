@@ -465,13 +465,13 @@ fn ipv6_routes_are_kept_as_those_of_ipv4_are() {
         node.until("the blackhole is back", |_| routes() == expected("fd00::146"));
         // A default route or whatever else with another metric is nobody's.
         ip("route add fd10:0:0:7::/64 via fd00::9 proto static metric 77");
-        node.tell(|known| drop(known.paths.insert(net(far), path("fd00::147"))));
+        node.tell(|known| _ = known.paths.insert(net(far), path("fd00::147")));
         node.until("it follows its path", |_| routes() == expected("fd00::147"));
         assert_eq!(node.report().routes().iter().filter(|route| route.programmed).count(), 4);
-        node.tell(|known| drop(known.paths.remove(&net(far))));
+        node.tell(|known| _ = known.paths.remove(&net(far)));
         node.until("it goes", |_| routes() == expected("")[..1]);
         // The card's IPv6 addresses go with it, and come back as somebody gives it them.
-        node.tell(|known| drop(known.paths.insert(net(far), path("fd00::146"))));
+        node.tell(|known| _ = known.paths.insert(net(far), path("fd00::146")));
         ip("address del fd00::176/64 dev enp1s0");
         node.until("no way there", |report| !Node::problem(report, far).is_empty());
         ip("address add fd00::176/64 dev enp1s0 nodad");
