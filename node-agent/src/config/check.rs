@@ -32,6 +32,9 @@ pub fn check(config: &Config) -> Result<(), String> {
     hold_time("holdTimeSeconds", config.hold_time_seconds)?;
     pools(config)?;
     blocks(config)?;
+    for reserved in &config.ipam.reserved {
+        canonical("ipam: reserved", *reserved)?;
+    }
     filters(config)?;
     peers(config)
 }
