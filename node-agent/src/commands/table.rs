@@ -94,11 +94,15 @@ pub fn ipam(ipam: &Ipam) -> String {
     if ipam.blocks.is_empty() {
         return "This node has no block.".into();
     }
-    let rows = ipam
-        .blocks
-        .iter()
-        .map(|b| vec![b.cidr.to_string(), b.allocated.to_string(), b.capacity.to_string()]);
-    table(&["BLOCK", "ALLOCATED", "CAPACITY"], rows)
+    let rows = ipam.blocks.iter().map(|b| {
+        [b.cidr.to_string(), b.allocated.to_string(), b.cooling.to_string(), b.capacity.to_string()]
+            .into()
+    });
+    let mut text = table(&["BLOCK", "ALLOCATED", "COOLING", "CAPACITY"], rows);
+    for low in &ipam.low {
+        text.push_str(&format!("\n{low}: another block is wanted"));
+    }
+    text
 }
 
 /// The routes.
