@@ -57,6 +57,13 @@ enum Command {
         #[command(subcommand)]
         action: Option<Action>,
     },
+    /// Look for what keeps pods from each other, and say what to do about it.
+    Doctor {
+        #[command(flatten)]
+        query: Query,
+        #[command(flatten)]
+        options: commands::doctor::Options,
+    },
     /// Put the plugin where the container runtime looks for it, and prepare the node.
     Install(commands::install::Options),
     /// Remove all that Warren put on this node, and nothing else.
@@ -115,6 +122,9 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Ipam { query, action } => {
             let run_dir = RunDir::new(query.selection.run_dir);
             commands::addresses(&run_dir, action.unwrap_or(Action::Show), query.output)
+        }
+        Command::Doctor { query, options } => {
+            commands::examine(&RunDir::new(query.selection.run_dir), &options, query.output)
         }
         Command::Install(options) => {
             commands::print(&commands::install::install(&options)?);

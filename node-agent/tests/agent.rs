@@ -6,6 +6,7 @@
 mod addresses;
 mod cleanup;
 mod deploy;
+mod doctor;
 mod kubernetes;
 mod running;
 

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use warren_types::status::{Datastore, Ipam, IpamBlock, Peer, Route, Status, Tunnel};
 
 use super::cleanup::Outcome;
+use super::doctor::Finding;
 use super::ipam::{Findings, Shown, State};
 
 /// The whole status: what is wrong first.
@@ -84,7 +85,9 @@ pub fn peers(peers: &[Peer]) -> String {
 fn info(peer: &Peer) -> String {
     let refused = peer.prefixes_refused.iter().map(|(why, n)| format!("{n} refused: {why}"));
     let error = peer.last_error.iter().filter(|_| peer.state != "Established").cloned();
-    error.chain(refused).collect::<Vec<_>>().join("; ")
+    let stale = (peer.prefixes_stale > 0)
+        .then(|| format!("{} kept while it restarts", peer.prefixes_stale));
+    error.chain(stale).chain(refused).collect::<Vec<_>>().join("; ")
 }
 
 /// The blocks, and whether they last.
@@ -185,6 +188,19 @@ pub fn cleanup(outcome: &Outcome) -> String {
         text.push_str(&format!("\n{note}"));
     }
     text
+}
+
+/// What was found out, each with what to do about it in a row of its own.
+pub fn doctor(findings: &[Finding]) -> String {
+    let rows = findings.iter().flat_map(|finding| {
+        let found =
+            vec![finding.verdict.as_str().into(), finding.subject.into(), finding.finding.clone()];
+        let advice = finding.advice.as_ref();
+        [found]
+            .into_iter()
+            .chain(advice.map(|advice| vec![String::new(), String::new(), format!("-> {advice}")]))
+    });
+    table(&["STATE", "PART", "FINDING"], rows)
 }
 
 fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {

@@ -289,7 +289,7 @@ pub(super) fn addresses(
     like: IpAddr,
 ) -> Result<Vec<(IpAddr, u8)>, Error> {
     let operation = format!("list addresses of {}", link.name);
-    let found = requests::addresses_of(family(like), socket, operation, Some(link.index))?;
+    let found = requests::addresses(family(like), socket, operation, Some(link.index))?;
     // IPv6 names the address of an interface without a peer in one attribute only.
     let address = |message: &AddressMessage| {
         let find =
@@ -383,8 +383,7 @@ pub(super) fn routes(
     interface: Option<u32>,
     like: IpAddr,
 ) -> Result<Vec<Route>, Error> {
-    let found = requests::routes_of(family(like), socket, interface)?;
-    Ok(found.into_iter().map(Route::read).collect())
+    requests::routes(family(like), socket, interface, |message| Some(Route::read(message)))
 }
 
 /// The route to exactly this address, in words. Of several, the kernel lists the one of the lowest
