@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use warren_types::status::{Datastore, Ipam, Peer, Route, Status, Tunnel};
 
 use super::cleanup::Outcome;
+use super::doctor::Finding;
 
 /// The whole status: what is wrong first.
 pub fn status(status: &Status) -> String {
@@ -83,7 +84,9 @@ pub fn peers(peers: &[Peer]) -> String {
 fn info(peer: &Peer) -> String {
     let refused = peer.prefixes_refused.iter().map(|(why, n)| format!("{n} refused: {why}"));
     let error = peer.last_error.iter().filter(|_| peer.state != "Established").cloned();
-    error.chain(refused).collect::<Vec<_>>().join("; ")
+    let stale = (peer.prefixes_stale > 0)
+        .then(|| format!("{} kept while it restarts", peer.prefixes_stale));
+    error.chain(stale).chain(refused).collect::<Vec<_>>().join("; ")
 }
 
 /// The blocks.
@@ -91,11 +94,15 @@ pub fn ipam(ipam: &Ipam) -> String {
     if ipam.blocks.is_empty() {
         return "This node has no block.".into();
     }
-    let rows = ipam
-        .blocks
-        .iter()
-        .map(|b| vec![b.cidr.to_string(), b.allocated.to_string(), b.capacity.to_string()]);
-    table(&["BLOCK", "ALLOCATED", "CAPACITY"], rows)
+    let rows = ipam.blocks.iter().map(|b| {
+        [b.cidr.to_string(), b.allocated.to_string(), b.cooling.to_string(), b.capacity.to_string()]
+            .into()
+    });
+    let mut text = table(&["BLOCK", "ALLOCATED", "COOLING", "CAPACITY"], rows);
+    for low in &ipam.low {
+        text.push_str(&format!("\n{low}: another block is wanted"));
+    }
+    text
 }
 
 /// The routes.
@@ -134,6 +141,19 @@ pub fn cleanup(outcome: &Outcome) -> String {
         text.push_str(&format!("\n{note}"));
     }
     text
+}
+
+/// What was found out, each with what to do about it in a row of its own.
+pub fn doctor(findings: &[Finding]) -> String {
+    let rows = findings.iter().flat_map(|finding| {
+        let found =
+            vec![finding.verdict.as_str().into(), finding.subject.into(), finding.finding.clone()];
+        let advice = finding.advice.as_ref();
+        [found]
+            .into_iter()
+            .chain(advice.map(|advice| vec![String::new(), String::new(), format!("-> {advice}")]))
+    });
+    table(&["STATE", "PART", "FINDING"], rows)
 }
 
 fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {

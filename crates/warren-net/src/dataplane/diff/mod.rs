@@ -37,6 +37,21 @@ pub struct KernelRoute {
     pub special: bool,
 }
 
+impl From<&DesiredRoute> for KernelRoute {
+    /// The route as the kernel has it once it is written.
+    fn from(route: &DesiredRoute) -> Self {
+        let (kind, gateway, index, onlink) = match &route.action {
+            Action::Blackhole => (RouteType::BlackHole, None, None, false),
+            Action::Via { gateway, index, .. } => {
+                (RouteType::Unicast, Some(*gateway), Some(*index), true)
+            }
+        };
+        let (prefix, protocol) = (route.prefix, route.protocol);
+        let (metric, tos, special) = (usual_metric(&prefix), 0, false);
+        Self { prefix, protocol, metric, tos, kind, gateway, index, onlink, special }
+    }
+}
+
 impl KernelRoute {
     /// Whether it is `route`, in every respect.
     pub fn is(&self, route: &DesiredRoute) -> bool {
@@ -58,8 +73,8 @@ impl KernelRoute {
 
     /// Whether the kernel looks it up where it looks up our routes: one key holds several routes,
     /// and the first of them is used.
-    fn is_in_the_place_of_ours(&self) -> bool {
-        self.metric == 0 && self.tos == 0
+    pub fn is_in_the_place_of_ours(&self) -> bool {
+        self.metric == usual_metric(&self.prefix) && self.tos == 0
     }
 
     /// The route in the words of `ip route`; `names` are those of the devices.
@@ -79,6 +94,13 @@ impl KernelRoute {
         }
         words + &format!(" proto {}", protocol_name(self.protocol))
     }
+}
+
+/// The metric of a route that is written without one.
+fn usual_metric(prefix: &IpNetwork) -> u32 {
+    /// IP6_RT_PRIO_USER of linux/ipv6_route.h.
+    const IPV6: u32 = 1024;
+    if prefix.is_ipv4() { 0 } else { IPV6 }
 }
 
 /// Which routes this agent may delete.
@@ -134,8 +156,8 @@ pub struct Difference {
     pub delete: Vec<KernelRoute>,
     /// Destinations that another's route holds, and that route. They are left to it.
     pub held: BTreeMap<IpNetwork, KernelRoute>,
-    /// How many routes of a former life stay until it is known whether they are still right.
-    pub kept: usize,
+    /// Routes of a former life that stay until it is known whether they are still right.
+    pub kept: Vec<KernelRoute>,
 }
 
 /// What must change so that the table has what is desired. `table` is the main table in the
@@ -176,7 +198,7 @@ pub fn diff(desired: &Desired, mut table: Vec<KernelRoute>, realm: &Realm<'_>) -
         let undecided = !realm.settled
             || desired.withheld.get(&route.prefix).is_some_and(|withheld| withheld.keep);
         if undecided && wanted.is_none() {
-            difference.kept += 1;
+            difference.kept.push(route);
         } else {
             difference.delete.push(route);
         }
