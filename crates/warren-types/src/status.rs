@@ -102,6 +102,9 @@ pub struct Peer {
     pub last_error: Option<String>,
     /// Prefixes that it announces now, refused ones included.
     pub prefixes_received: u64,
+    /// Prefixes that it announced before its session ended, kept while it restarts (RFC 4724).
+    #[serde(default)]
+    pub prefixes_stale: u64,
     /// Prefixes that we announce to it now.
     pub prefixes_advertised: u64,
     /// How many of the prefixes that it announced so far the import policy refused, by reason.

@@ -83,7 +83,9 @@ pub fn peers(peers: &[Peer]) -> String {
 fn info(peer: &Peer) -> String {
     let refused = peer.prefixes_refused.iter().map(|(why, n)| format!("{n} refused: {why}"));
     let error = peer.last_error.iter().filter(|_| peer.state != "Established").cloned();
-    error.chain(refused).collect::<Vec<_>>().join("; ")
+    let stale = (peer.prefixes_stale > 0)
+        .then(|| format!("{} kept while it restarts", peer.prefixes_stale));
+    error.chain(stale).chain(refused).collect::<Vec<_>>().join("; ")
 }
 
 /// The blocks.

@@ -11,11 +11,15 @@ use tokio::sync::watch;
 use tracing::{error, info, warn};
 use warren_bgp::policy::ImportPolicy;
 use warren_bgp::rib::PathChange;
-use warren_bgp::session::HoldTime;
 use warren_ipam::{Store, StoreError};
+use warren_net::dataplane::cleanup::{self, Owned};
 use warren_net::dataplane::{self, Dataplane, Report};
 use warren_net::desired::{self, Known, Path};
-use warren_speaker::{PathChanges, PeerSettings, Speaker, SpeakerConfig};
+use warren_net::netlink::Socket;
+use warren_speaker::{
+    GracefulRestart, HoldTime, PathChanges, PeerSettings, RestartTime, Restarted, Speaker,
+    SpeakerConfig,
+};
 use warren_types::control::{Request, Response};
 use warren_types::node::{FORMAT_VERSION, NodeDescription};
 use warren_types::pool;
@@ -76,11 +80,14 @@ impl Agent {
         );
 
         let listen = SocketAddr::from((Ipv4Addr::UNSPECIFIED, config.listen_port));
+        let deferral =
+            Duration::from_secs(config.graceful_restart.selection_deferral_seconds.into());
+        let restarted = has_forwarded(&config, &snapshot).then(|| Restarted::new(deferral));
+        info!(restarted = restarted.is_some(), "routes of a former life are kept");
         let (speaker, changes) = warren_speaker::start(SpeakerConfig {
-            local_as: identity.as_number,
-            router_id: identity.router_id,
             cluster_id: config.route_reflector_cluster_id,
-            listen,
+            restarted,
+            ..SpeakerConfig::new(identity.as_number, identity.router_id, listen)
         })
         .await
         .with_context(|| format!("cannot speak BGP at port {}", config.listen_port))?;
@@ -132,14 +139,14 @@ impl Agent {
             peers
                 .iter()
                 .map(|peer| PeerSettings {
-                    address: peer.address,
                     port: peer.port,
-                    as_number: peer.as_number,
                     passive: peer.passive,
                     hold_time: HoldTime::from_secs(peer.hold_time_seconds).unwrap_or_default(),
                     source: Some(address),
+                    graceful_restart: graceful_restart(&self.config),
                     local_as: peer.local_as,
                     route_reflector_client: peer.route_reflector_client,
+                    ..PeerSettings::new(peer.address, peer.as_number)
                 })
                 .collect(),
         );
@@ -172,12 +179,14 @@ impl Agent {
                 c.listen_port,
                 c.route_reflector_cluster_id,
                 c.route_protocol,
+                c.graceful_restart,
             )
         };
         if fixed(&config) != fixed(&self.config) {
             warn!(
                 "node, runDir, stateDir, cni, datastore, asNumber, routerId, listenPort, \
-                 routeReflectorClusterId and routeProtocol take effect at the next start only"
+                 routeReflectorClusterId, routeProtocol and gracefulRestart take effect at the \
+                 next start only"
             );
         }
         if config.datastore != self.config.datastore {
@@ -433,9 +442,35 @@ impl Agent {
         }
     }
 
-    /// Ends every part in order: the peers first, the routes stay.
+    /// Ends every part in order: the peers first, the routes stay, here and with the peers.
     pub async fn stop(self) {
-        self.speaker.shutdown().await;
+        self.speaker.hand_over().await;
         self.dataplane.stop();
     }
+}
+
+/// Whether the kernel has routes of an agent that ran here before: then the node has gone on
+/// forwarding meanwhile, and this start is a restart (RFC 4724, 4.1).
+fn has_forwarded(config: &Config, snapshot: &Snapshot) -> bool {
+    let pools = snapshot.pools.iter().map(|pool| pool.cidr);
+    let owned = Owned {
+        protocol: config.route_protocol,
+        networks: pools.chain(snapshot.blocks.iter().copied()).collect(),
+    };
+    let found = Socket::open().and_then(|mut socket| cleanup::find(&mut socket, &owned));
+    match found {
+        Ok(found) => config.graceful_restart.enabled && found.iter().any(|it| it.kind == "route"),
+        Err(error) => {
+            warn!("cannot see whether this is a restart, and go on as if it were none: {error}");
+            false
+        }
+    }
+}
+
+fn graceful_restart(config: &Config) -> Option<GracefulRestart> {
+    let wanted = config.graceful_restart;
+    wanted.enabled.then(|| GracefulRestart {
+        restart_time: RestartTime::from_secs(wanted.restart_time_seconds).unwrap_or_default(),
+        notification: wanted.notification,
+    })
 }

@@ -10,6 +10,7 @@ use ipnetwork::Ipv4Network;
 
 use super::capture::Capture;
 use super::command::{NAMESPACES, Outcome, Process, ip, run, within};
+use super::monitor::RouteMonitor;
 use super::ping::{Pinging, Pings, ping};
 use super::{ROUTER, Shared};
 
@@ -146,6 +147,11 @@ impl Node {
     /// The hold time that its agent is to propose, in seconds.
     pub(crate) fn hold_time(&self) -> u16 {
         self.0.lab.upgrade().map_or(super::DEFAULT_HOLD_TIME, |lab| lab.hold_time())
+    }
+
+    /// Whether its agent is to do graceful restart.
+    pub(crate) fn graceful_restart(&self) -> bool {
+        self.0.lab.upgrade().is_none_or(|lab| lab.graceful_restart())
     }
 
     /// Its name.
@@ -315,6 +321,14 @@ impl Node {
     /// When tcpdump does not start.
     pub fn capture(&self, interface: &str, filter: &str) -> Result<Capture> {
         Capture::start(&self.0.namespace, interface, filter, &self.0.directory)
+    }
+
+    /// Follows what happens to the node's routing table.
+    ///
+    /// # Errors
+    /// When `ip monitor` does not start.
+    pub fn monitor_routes(&self) -> Result<RouteMonitor> {
+        RouteMonitor::start(&self.0.namespace, &self.0.directory)
     }
 
     /// Pings from the node itself.
