@@ -133,11 +133,16 @@ impl Speaker for GoBgp {
     }
 
     fn routes(&mut self) -> Result<BTreeSet<String>> {
-        let said =
-            self.ask(&["neighbor", self.session.us(), "adj-in", "-a", self.family(), "-j"])?;
+        let said = self.ask(&["global", "rib", "-a", self.family(), "-j"])?;
         // It says so in words where there are none.
         let Ok(said) = json(&said) else { return Ok(BTreeSet::new()) };
-        Ok(said.as_object().into_iter().flat_map(|it| it.keys().cloned()).collect())
+        // Of all that it knows, what our first address announced.
+        let us = self.session.us();
+        let is_ours = |paths: &serde_json::Value| {
+            paths.as_array().into_iter().flatten().any(|path| path["neighbor-ip"] == us)
+        };
+        let routes = said.as_object().into_iter().flatten();
+        Ok(routes.filter(|(_, paths)| is_ours(paths)).map(|(it, _)| it.clone()).collect())
     }
 
     fn route(&mut self, prefix: &str) -> Result<String> {
@@ -149,7 +154,7 @@ impl Speaker for GoBgp {
     }
 
     fn shut_down(&mut self, words: &str) -> Result<()> {
-        self.ask(&["neighbor", self.session.us(), "shutdown", words]).map(drop)
+        self.ask(&["neighbor", self.session.us(), "disable", words]).map(drop)
     }
 
     fn crash(&mut self) -> Result<()> {

@@ -14,6 +14,8 @@ use crate::lab::command::{Process, run, within};
 use crate::lab::wait::{SOON, eventually};
 use crate::wire::{THEM, THEM6, Wire};
 
+const HOME: &str = "/run/openbgpd";
+
 /// A bgpd that runs.
 pub struct OpenBgpd {
     process: Process,
@@ -35,6 +37,8 @@ impl OpenBgpd {
         fs::write(&file, text).context("cannot write bgpd's configuration")?;
         // It insists: there could be passwords in it.
         fs::set_permissions(&file, Permissions::from_mode(0o600)).context("cannot close a file")?;
+        // What its parts shut themselves in: the home of the package's user.
+        fs::create_dir_all(HOME).with_context(|| format!("cannot make {HOME}"))?;
         let process = process(&namespace, &directory)?;
         let mut openbgpd = Self { process, namespace, directory, us: session.us() };
         openbgpd.answers()?;
