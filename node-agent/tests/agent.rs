@@ -5,6 +5,7 @@
 
 mod cleanup;
 mod deploy;
+mod doctor;
 mod kubernetes;
 mod running;
 

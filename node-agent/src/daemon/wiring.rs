@@ -1,6 +1,6 @@
 //! The parts of the agent, and what passes between them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,6 +16,7 @@ use warren_net::dataplane::cleanup::{self, Owned};
 use warren_net::dataplane::{self, Dataplane, Report};
 use warren_net::desired::{self, Known, Path};
 use warren_net::netlink::Socket;
+use warren_net::table::Table;
 use warren_speaker::{
     GracefulRestart, HoldTime, PathChanges, PeerSettings, RestartTime, Restarted, Speaker,
     SpeakerConfig,
@@ -98,7 +99,7 @@ impl Agent {
             nodes: BTreeSet::new(),
             pools: Vec::new(),
             blocks: Vec::new(),
-            paths: BTreeMap::new(),
+            paths: Table::default(),
             settled: false,
         }));
         let dataplane = dataplane::start(watched).context("cannot talk to the kernel")?;
