@@ -2,21 +2,21 @@
 
 use std::io::Write;
 
-use ipnetwork::IpNetwork;
 use warren_ipam::{AllocateError, Claim, Entry, Held, Record, Store};
 use warren_net::namespace::Namespace;
 use warren_net::pod::{self, PodError, PodInterface};
 use warren_types::ifname;
 use warren_types::node::NodeDescription;
+use warren_types::report::Phase;
 use warren_types::wishes::Wishes;
 
 use crate::args::Attachment;
 use crate::error::{Code, Failure};
 use crate::log::Line;
 use crate::netconf::NetConf;
-use crate::remove;
 use crate::result::Answer;
 use crate::version::Version;
+use crate::{node, remove};
 
 /// How often a host interface's name may be found taken before it is given up: by the leftover of the
 /// same pod, once for each of its addresses, and once by another interface of the container; and each
@@ -31,16 +31,14 @@ pub fn add(
     line: &mut Line,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
-    let mut node = NodeDescription::read(&conf.run_dir)?;
-    let is_ipv6 = |block: &IpNetwork| block.is_ipv6();
-    if node.blocks.iter().any(is_ipv6) && !pod::has_ipv6() {
+    let (node, without_ipv6) = node::read(conf)?;
+    if without_ipv6 {
         line.warn("without_ipv6", "this kernel has none");
-        node.blocks.retain(|block| !is_ipv6(block));
     }
     let netns = attachment.netns.clone().unwrap_or_default();
     let namespace = Namespace::open(&netns)?;
     let store = Store::new(&conf.run_dir);
-    line.phase("read");
+    line.phase(Phase::Read);
 
     let claim = Claim {
         owner: attachment.owner.clone(),
@@ -61,16 +59,16 @@ pub fn add(
     let (held, records) = allocate(&store, &node, claim, attachment, line)?;
     records.iter().for_each(|record| line.field("address", record.address));
     line.field("host", &held.entry().host_interface);
-    line.phase("allocate");
+    line.phase(Phase::Allocate);
 
     let outcome = connect(&namespace, &records, line).and_then(|()| {
-        line.phase("connect");
+        line.phase(Phase::Connect);
         let answer = Answer::new(version, &records, conf.dns.take(), conf.prev_result.take());
         print(&answer, out)
     });
     match outcome {
         Ok(()) => {
-            line.phase("answer");
+            line.phase(Phase::Answer);
             Ok(())
         }
         Err(failure) => Err(undo(&store, held, failure)),

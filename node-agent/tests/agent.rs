@@ -3,8 +3,10 @@
 
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod addresses;
 mod cleanup;
 mod deploy;
+mod doctor;
 mod kubernetes;
 mod running;
 

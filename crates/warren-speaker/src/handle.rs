@@ -40,6 +40,7 @@ pub(crate) struct Wanted {
 pub(crate) enum Request {
     Peers(oneshot::Sender<Vec<PeerSnapshot>>),
     Shutdown(oneshot::Sender<()>),
+    HandOver(oneshot::Sender<()>),
 }
 
 /// The actor's ends.
@@ -112,8 +113,19 @@ impl Speaker {
     /// Ends every session with Cease, Administrative Shutdown, and the speaker; returns when the
     /// peers have been told, or after a few seconds if one does not listen.
     pub async fn shutdown(&self) {
+        self.end(Request::Shutdown).await;
+    }
+
+    /// Ends the speaker so that another one takes over: peers that can do graceful restart hear
+    /// nothing but the end of the connection, whereupon they keep this node's routes for its
+    /// restart time (RFC 4724, 4.2); the others are told as by [`shutdown`](Self::shutdown).
+    pub async fn hand_over(&self) {
+        self.end(Request::HandOver).await;
+    }
+
+    async fn end(&self, request: impl FnOnce(oneshot::Sender<()>) -> Request) {
         let (answer, answered) = oneshot::channel();
-        if self.requests.send(Request::Shutdown(answer)).await.is_ok() {
+        if self.requests.send(request(answer)).await.is_ok() {
             // An error means that the speaker has ended: that is what was asked for.
             let _ = answered.await;
         }

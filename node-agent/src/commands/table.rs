@@ -2,9 +2,11 @@
 
 use comfy_table::{Table, presets};
 use jiff::Timestamp;
-use warren_types::status::{Datastore, Ipam, Peer, Route, Status, Tunnel};
+use warren_types::status::{Datastore, Ipam, IpamBlock, Peer, Route, Status, Tunnel};
 
 use super::cleanup::Outcome;
+use super::doctor::Finding;
+use super::ipam::{Findings, Shown, State};
 
 /// The whole status: what is wrong first.
 pub fn status(status: &Status) -> String {
@@ -83,19 +85,71 @@ pub fn peers(peers: &[Peer]) -> String {
 fn info(peer: &Peer) -> String {
     let refused = peer.prefixes_refused.iter().map(|(why, n)| format!("{n} refused: {why}"));
     let error = peer.last_error.iter().filter(|_| peer.state != "Established").cloned();
-    error.chain(refused).collect::<Vec<_>>().join("; ")
+    let stale = (peer.prefixes_stale > 0)
+        .then(|| format!("{} kept while it restarts", peer.prefixes_stale));
+    error.chain(stale).chain(refused).collect::<Vec<_>>().join("; ")
 }
 
-/// The blocks.
+/// The blocks, and whether they last.
 pub fn ipam(ipam: &Ipam) -> String {
-    if ipam.blocks.is_empty() {
+    let mut text = blocks(&ipam.blocks);
+    for low in &ipam.low {
+        text.push_str(&format!("\n{low}: another block is wanted"));
+    }
+    text
+}
+
+fn blocks(blocks: &[IpamBlock]) -> String {
+    if blocks.is_empty() {
         return "This node has no block.".into();
     }
-    let rows = ipam
-        .blocks
-        .iter()
-        .map(|b| vec![b.cidr.to_string(), b.allocated.to_string(), b.capacity.to_string()]);
-    table(&["BLOCK", "ALLOCATED", "CAPACITY"], rows)
+    let rows = blocks.iter().map(|block| {
+        let counts = [block.allocated, block.cooling, block.capacity];
+        std::iter::once(block.cidr.to_string()).chain(counts.map(|n| n.to_string())).collect()
+    });
+    table(&["BLOCK", "ALLOCATED", "COOLING", "CAPACITY"], rows)
+}
+
+/// Who has which address.
+pub fn addresses(shown: &Shown) -> String {
+    let mut text = blocks(&shown.blocks);
+    if !shown.addresses.is_empty() {
+        let rows = shown.addresses.iter().map(|holder| {
+            vec![
+                holder.address.to_string(),
+                holder.pod.clone().unwrap_or_default(),
+                format!("{} of {:.12}", holder.ifname, holder.container_id),
+                holder.host_interface.clone(),
+                holder.since.map_or_else(String::new, age),
+                holder.problem.clone().unwrap_or_default(),
+            ]
+        });
+        let header = ["ADDRESS", "POD", "CONTAINER", "INTERFACE", "AGE", "PROBLEM"];
+        text.push_str(&format!("\n\n{}", table(&header, rows)));
+    }
+    for problem in &shown.problems {
+        text.push_str(&format!("\n{problem}"));
+    }
+    text
+}
+
+/// Where records and the kernel disagree.
+pub fn findings(found: &Findings) -> String {
+    if found.differences.is_empty() {
+        return "Records, interfaces and routes agree.".into();
+    }
+    let rows = found.differences.iter().map(|finding| {
+        let state = match (&finding.error, finding.state) {
+            (Some(error), _) => format!("failed: {error}"),
+            (None, State::Mendable) => "can be mended".into(),
+            (None, State::Mended) => "mended".into(),
+            (None, State::Changed) => "has changed meanwhile".into(),
+            (None, State::Failed) => "failed".into(),
+            (None, State::Stays) => "stays".into(),
+        };
+        vec![finding.problem.clone(), finding.remedy.clone(), state]
+    });
+    table(&["PROBLEM", "REMEDY", "STATE"], rows)
 }
 
 /// The routes.
@@ -134,6 +188,19 @@ pub fn cleanup(outcome: &Outcome) -> String {
         text.push_str(&format!("\n{note}"));
     }
     text
+}
+
+/// What was found out, each with what to do about it in a row of its own.
+pub fn doctor(findings: &[Finding]) -> String {
+    let rows = findings.iter().flat_map(|finding| {
+        let found =
+            vec![finding.verdict.as_str().into(), finding.subject.into(), finding.finding.clone()];
+        let advice = finding.advice.as_ref();
+        [found]
+            .into_iter()
+            .chain(advice.map(|advice| vec![String::new(), String::new(), format!("-> {advice}")]))
+    });
+    table(&["STATE", "PART", "FINDING"], rows)
 }
 
 fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {

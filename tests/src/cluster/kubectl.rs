@@ -36,6 +36,15 @@ impl Kubectl {
         self.feed(&["apply", "--filename=-"], manifest)
     }
 
+    /// Deletes what is in a manifest, and waits until it is gone.
+    ///
+    /// # Errors
+    /// When it does not go.
+    pub fn delete_manifest(&self, manifest: &str) -> Result<()> {
+        let arguments = ["delete", "--ignore-not-found", &timeout(), "--filename=-"];
+        self.feed(&arguments, manifest).map(drop)
+    }
+
     /// Deletes things, and waits until they are gone.
     ///
     /// # Errors
@@ -78,6 +87,16 @@ impl Kubectl {
     /// When there is no such thing.
     pub fn field(&self, kind: &str, name: &str, path: &str) -> Result<String> {
         self.run(&["get", kind, name, &format!("--output=jsonpath={{{path}}}")])
+    }
+
+    /// What has been told of a thing, by kubelet and others.
+    ///
+    /// # Errors
+    /// When the API server does not answer.
+    pub fn events(&self, namespace: &str, name: &str) -> Result<String> {
+        let of = format!("--field-selector=involvedObject.name={name}");
+        let columns = "--output=custom-columns=REASON:.reason,MESSAGE:.message";
+        self.run(&["--namespace", namespace, "get", "events", &of, columns])
     }
 
     /// Runs a shell's commands in a pod.

@@ -6,7 +6,8 @@ use std::net::Ipv4Addr;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::Cluster;
+use super::{Cluster, PATIENCE};
+use crate::lab::wait::eventually;
 
 /// The address of the service in front of [`web`](Cluster::web)'s pods.
 pub const WEB: &str = "10.96.0.80";
@@ -54,7 +55,7 @@ spec: {selector: {app: web}, clusterIP: 10.96.0.80, ports: [{port: 80}]}
 "##;
 
 /// A pod that runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Pod {
     /// Its name.
     pub name: String,
@@ -95,7 +96,11 @@ impl Cluster {
     pub fn remove_web(&self) -> Result<()> {
         self.kubectl.delete("service", "web")?;
         self.kubectl.delete("deployment", "web")?;
-        self.kubectl.wait("delete", &["pod", "--selector=app=web"])
+        eventually("the ten pods are gone", PATIENCE, || {
+            let pods = self.kubectl.run(&["get", "pods", "--selector=app=web", "--output=name"])?;
+            ensure!(pods.is_empty(), "{pods}");
+            Ok(())
+        })
     }
 
     /// The pods with this label that run and are to go on.
@@ -103,7 +108,16 @@ impl Cluster {
     /// # Errors
     /// When the API server does not answer.
     pub fn pods(&self, label: &str) -> Result<Vec<Pod>> {
-        let list = self.kubectl.get(&["pods", &format!("--selector={label}")])?;
+        self.pods_in("default", label)
+    }
+
+    /// As [`Cluster::pods`], in another namespace.
+    ///
+    /// # Errors
+    /// When the API server does not answer.
+    pub fn pods_in(&self, namespace: &str, label: &str) -> Result<Vec<Pod>> {
+        let selector = format!("--selector={label}");
+        let list = self.kubectl.get(&["pods", "--namespace", namespace, &selector])?;
         let items = list["items"].as_array().context("a list without items")?;
         let staying = items.iter().filter(|pod| {
             pod["metadata"]["deletionTimestamp"].is_null() && pod["status"]["phase"] == "Running"
@@ -168,6 +182,15 @@ fn answers(text: &str, count: usize) -> Result<Vec<Answer>> {
         .collect();
     ensure!(answers.len() == count, "not {count} answers: {text}");
     Ok(answers)
+}
+
+/// One of the pods, on this node.
+///
+/// # Errors
+/// When there is none.
+pub fn one_on<'a>(pods: &'a [Pod], node: &str) -> Result<&'a Pod> {
+    let pod = pods.iter().find(|pod| pod.node == node);
+    pod.with_context(|| format!("no pod on {node}: {pods:?}"))
 }
 
 /// How many of the pods are on each node.

@@ -8,7 +8,8 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 
-use super::command::{Process, run, within};
+use super::command::{Process, run};
+use super::wait::{SOON, eventually};
 
 /// What came of some pings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,12 +27,12 @@ impl Pings {
     }
 }
 
-/// Sends `count` pings, five a second, and waits two seconds for the last answer.
+/// Sends `count` pings, five a second, and waits two seconds for the last answer; `command` is ping,
+/// where they come from.
 ///
 /// # Errors
 /// When ping cannot be run. That nothing answers is no error.
-pub(crate) fn ping(namespace: &str, to: IpAddr, count: usize) -> Result<Pings> {
-    let mut command = within(namespace, "ping");
+pub(crate) fn ping(mut command: Command, to: IpAddr, count: usize) -> Result<Pings> {
     command.args(["-n", "-i", "0.2", "-W", "2", "-c", &count.to_string(), &to.to_string()]);
     let outcome = run(&mut command, "")?;
     // 1: something was not answered. 2: no ping could be sent; `ping` says so when no route is there.
@@ -68,12 +69,33 @@ impl Pinging {
         answers(&self.process.output()).len()
     }
 
-    /// Ends them: how many were sent before the last one that was answered, and answered. Those after
-    /// it may still be on their way.
+    /// Waits until a good many more have been answered.
     ///
     /// # Errors
-    /// When ping had ended before.
-    pub fn finish(mut self) -> Result<Pings> {
+    /// When they are not.
+    pub fn expect_more_answers(&self) -> Result<()> {
+        let before = self.answered();
+        eventually("pings are answered", SOON, || {
+            let more = self.answered() - before;
+            ensure!(more >= 50, "{more} answers");
+            Ok(())
+        })
+    }
+
+    /// Ends them, if they are still answered, as all must have been.
+    ///
+    /// # Errors
+    /// When they were not.
+    pub fn expect_no_loss(self) -> Result<()> {
+        self.expect_more_answers()?;
+        let pings = self.finish()?;
+        ensure!(pings.all_answered(), "{} of {} pings were answered", pings.answered, pings.sent);
+        Ok(())
+    }
+
+    /// Ends them: how many were sent before the last one that was answered, and answered. Those after
+    /// it may still be on their way.
+    fn finish(mut self) -> Result<Pings> {
         self.process.end(Signal::SIGINT)?;
         let answers = answers(&self.process.output());
         Ok(Pings { sent: answers.last().copied().unwrap_or_default(), answered: answers.len() })

@@ -82,6 +82,9 @@ pub enum Event {
     RequestRefresh(Family),
     /// The session cannot be kept up, for this reason: Cease, Out of Resources.
     Overload(String),
+    /// This speaker is about to restart: the session ends without a word where the peer will keep
+    /// the routes for it (RFC 4724, 4), and as by [`ManualStop`](Self::ManualStop) elsewhere.
+    Handover,
 }
 
 /// What the driver is to do, in this order.
@@ -96,8 +99,18 @@ pub enum Action {
     Close(ConnectionId),
     /// A session is Established.
     Up(Negotiated),
-    /// The Established session has ended, for this reason: its routes are to be forgotten.
-    Down(String),
+    /// The Established session has ended. Its routes are to be forgotten, but for those of `kept`
+    /// families, which stay until [`Action::Sweep`] (RFC 4724, 4.2). What is stale already goes in
+    /// any case.
+    Down {
+        /// Why it has ended.
+        reason: String,
+        /// The families whose routes become stale.
+        kept: Vec<Family>,
+    },
+    /// The routes of this family that the peer has not announced again since its session ended are
+    /// to be forgotten.
+    Sweep(Family),
     /// Routes that the peer announced or withdrew.
     Update(Update),
     /// The peer wants all routes of the family again.
@@ -121,6 +134,22 @@ pub struct Negotiated {
     pub four_octet_as: bool,
     /// Whether the peer can be asked for its routes again (RFC 2918).
     pub route_refresh: bool,
+    /// What the peer says of its restarts, if both sides can do graceful restart.
+    pub graceful_restart: Option<PeerRestart>,
+}
+
+/// What a peer says of its restarts (RFC 4724, 3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerRestart {
+    /// Whether it has restarted and waits for its peers' routes.
+    pub restarting: bool,
+    /// Whether both sides have set the N bit (RFC 8538, 2).
+    pub notification: bool,
+    /// How long it will need to come back.
+    pub restart_time: Duration,
+    /// The families whose routes are to be kept meanwhile, each with whether it has gone on
+    /// forwarding during its last restart.
+    pub families: Vec<(Family, bool)>,
 }
 
 /// Errors in UPDATEs that cost no session (RFC 7606; its section 8 wants operators to see them).

@@ -23,6 +23,7 @@
 //! | --- | --- |
 //! | `create` | makes it all, or nothing |
 //! | `check` | compares what is there with what [`create`] made, and names each [`Difference`] |
+//! | `inventory` | all that is there of pods, and mending routes |
 //! | `requests` | the netlink messages, and what is read from the answers |
 //! | `host_sysctl` | the kernel parameters of the host end |
 //! | `ipv6` | whether there is IPv6, and turning it on |
@@ -31,6 +32,7 @@ mod check;
 mod create;
 mod error;
 mod host_sysctl;
+mod inventory;
 mod ipv6;
 mod requests;
 #[cfg(test)]
@@ -41,11 +43,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use nix::errno::Errno;
 use warren_types::ifname;
 
-use crate::netlink::{self, Socket};
+use crate::namespace::Namespace;
+use crate::netlink::{self, Request, Socket};
 
 pub use check::{Difference, Side, check};
 pub use create::create;
 pub use error::PodError;
+pub use inventory::{HostEnd, HostRoute, Inventory, inventory, remove_route, restore_route};
 pub use ipv6::is_available as has_ipv6;
 
 /// Every pod's next hop. No interface has this address: the host end answers ARP requests for it
@@ -101,15 +105,38 @@ pub struct Created {
     pub pod_index: u32,
 }
 
-/// Removes the host end named `host_name` from the calling thread's namespace, and with it the pod
-/// end and the routes of both. False: there is no such interface.
+/// Removes the host end named `host_name` from the calling thread's namespace, whatever it was renamed
+/// to, and with it the pod end and the routes of both. False: there is no such interface.
 ///
 /// The pod's namespace is not needed: it may be gone, which removes the pair as well.
 ///
 /// # Errors
 /// When the kernel refuses; not when nothing is there.
 pub fn delete(host_name: &str) -> Result<bool, netlink::Error> {
-    match Socket::open()?.request(requests::delete_link(host_name)) {
+    let mut socket = Socket::open()?;
+    if remove(&mut socket, requests::delete_link(host_name))? {
+        return Ok(true);
+    }
+    // By the other end's number it is known under any name.
+    let pod_end = Some(create::pod_index(host_name));
+    let renamed = requests::veths(&mut socket)?.into_iter().find(|link| link.peer == pod_end);
+    renamed.map_or(Ok(false), |link| remove(&mut socket, requests::delete_link_number(link.index)))
+}
+
+/// Removes the pair whose host end was named `host_name` by its end in the pod's namespace, whatever
+/// that is called: for a host end that is not on the node any more. False: there is no such interface,
+/// or the namespace cannot be entered, with whose end the pair ends.
+///
+/// # Errors
+/// When the kernel refuses; not when nothing is there.
+pub fn delete_within(namespace: &Namespace, host_name: &str) -> Result<bool, netlink::Error> {
+    let Ok(socket) = namespace.within(Socket::open) else { return Ok(false) };
+    remove(&mut socket?, requests::delete_link_number(create::pod_index(host_name)))
+}
+
+/// False: there is nothing to remove.
+fn remove(socket: &mut Socket, request: Request) -> Result<bool, netlink::Error> {
+    match socket.request(request) {
         Ok(_) => Ok(true),
         Err(error) if error.errno() == Some(Errno::ENODEV) => Ok(false),
         Err(error) => Err(error),

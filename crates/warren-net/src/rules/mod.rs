@@ -10,11 +10,13 @@
 //! policy. Appended, not put first: the policy is what is to be overruled, and not the rules of
 //! others, such as those by which kube-proxy rejects what is for a service without endpoints.
 //!
-//! The tables of iptables-legacy are no part of nf_tables and out of reach.
+//! iptables-legacy has a chain FORWARD of its own, apart from nf_tables, and gets the same rules.
 
 mod encode;
 mod keeper;
+mod legacy;
 mod netfilter;
+mod others;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -29,6 +31,7 @@ use crate::desired::{Known, TUNNEL, uses_tunnel};
 
 pub use keeper::Keeper;
 pub(crate) use netfilter::{GROUP, concerns};
+pub use others::forward_droppers;
 
 /// The protocol number of IP in IP (RFC 2003).
 const IPIP: u8 = 4;
@@ -40,7 +43,7 @@ pub struct Ruleset {
     pub nodes: BTreeSet<Ipv4Addr>,
     /// The base chains of the table; without any there is no table.
     pub chains: Vec<Chain>,
-    /// What is appended to the chain FORWARD of iptables while its policy is DROP.
+    /// What is appended to each chain FORWARD of iptables while its policy is DROP.
     pub forward: Vec<Rule>,
 }
 

@@ -29,7 +29,16 @@ pub struct Member {
     pub ipv6_address: Option<Ipv6Addr>,
     /// Its pod CIDRs.
     pub blocks: Vec<IpNetwork>,
+    /// Whether its labels say that no agent runs there, by which it is nobody's peer.
+    #[serde(default)]
+    pub agentless: bool,
 }
+
+/// What a Node is labelled with before Warren is taken off it: the DaemonSet keeps away from it too.
+const CLEANUP_LABEL: &str = "warren.io/cleanup";
+
+/// The operating system, as kubelet says it.
+const OS_LABEL: &str = "kubernetes.io/os";
 
 impl From<&Node> for Member {
     fn from(node: &Node) -> Self {
@@ -42,6 +51,7 @@ impl From<&Node> for Member {
                 IpAddr::V4(_) => None,
             }),
             blocks: blocks(node),
+            agentless: agentless(node),
         }
     }
 }
@@ -52,6 +62,11 @@ fn addresses(node: &Node) -> Vec<IpAddr> {
         .filter(|address| address.type_ == "InternalIP")
         .filter_map(|address| address.address.parse().ok())
         .collect()
+}
+
+fn agentless(node: &Node) -> bool {
+    let label = |name| node.metadata.labels.as_ref().and_then(|labels| labels.get(name));
+    label(CLEANUP_LABEL).is_some() || label(OS_LABEL).is_some_and(|os| os != "linux")
 }
 
 fn blocks(node: &Node) -> Vec<IpNetwork> {

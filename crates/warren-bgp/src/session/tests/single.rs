@@ -77,7 +77,7 @@ fn silence_ends_the_session_after_the_hold_time() {
     assert_eq!(solo.error(), "hold timer expired");
     let told = solo.told();
     assert_eq!((told.code, told.subcode, told.data), (4, 0, vec![]));
-    assert!(solo.log.contains(&Action::Down("hold timer expired".into())));
+    assert!(solo.log.contains(&Action::Down { reason: "hold timer expired".into(), kept: vec![] }));
 }
 
 #[test]
@@ -252,6 +252,7 @@ fn routes_go_both_ways_only_while_established() {
             local_pref: Some(100),
             ..Attributes::via([192, 168, 0, 1].into())
         })),
+        end_of_rib: None,
     };
     assert!(Solo::open_confirm(config()).peer.encode_update(&update).is_empty());
     let mut solo = Solo::established(config());
