@@ -98,7 +98,7 @@ fn main() {
     arguments.test_threads.get_or_insert(8);
     // A list needs no wire.
     if !arguments.list
-        && let Err(error) = enter_without_tunnel()
+        && let Err(error) = enter_without_tunnel(&[])
     {
         eprintln!("error: {error:#}");
         std::process::exit(1);
