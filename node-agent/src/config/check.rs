@@ -38,6 +38,9 @@ pub fn check(config: &Config) -> Result<(), String> {
     }
     pools(config)?;
     blocks(config)?;
+    for reserved in &config.ipam.reserved {
+        canonical("ipam: reserved", *reserved)?;
+    }
     filters(config)?;
     peers(config)
 }

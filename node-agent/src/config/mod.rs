@@ -5,7 +5,7 @@ pub mod filter;
 #[cfg(test)]
 mod tests;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use ipnetwork::IpNetwork;
@@ -69,6 +69,16 @@ pub struct Config {
     /// How the blocks' addresses are given to pods.
     #[serde(default)]
     pub ipam: IpamConfig,
+    /// Where to serve metrics; nowhere where this is missing.
+    pub metrics: Option<MetricsConfig>,
+}
+
+/// What the file says of the metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MetricsConfig {
+    /// The address and TCP port at which they are served.
+    pub listen: SocketAddr,
 }
 
 /// What the file says of the address management.
