@@ -63,7 +63,7 @@ struct Fault {
 }
 
 fn added(lab: &Lab) -> Result<()> {
-    let runtime = Runtime::new(lab)?;
+    let runtime = Runtime::dual_stack(lab)?;
     with_every_fault(|fault| {
         let first = runtime.sandbox("nginx")?;
         let (outcome, struck) = run_with(&runtime, "ADD", &first, fault)?;
