@@ -250,6 +250,31 @@ fn a_del_that_fails_keeps_the_record_for_the_next_one() {
 }
 
 #[test]
+fn a_full_disk_keeps_pods_from_starting_and_none_from_ending() {
+    let node = Node::new();
+    // A tmpfs of its own, which only this thread and what it starts see.
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
+    let run_dir = node.run_dir().path().to_str().unwrap().to_owned();
+    for arguments in
+        [&["--make-rprivate", "/"][..], &["-t", "tmpfs", "-o", "size=64k", "none", &run_dir]]
+    {
+        assert!(std::process::Command::new("mount").args(arguments).status().unwrap().success());
+    }
+    node.describe("172.16.52.128/26", &[]);
+    let sandboxes = [Sandbox::new(), Sandbox::new()];
+    let [first, second] = [("a", 0), ("b", 1)].map(|(id, i)| pod(id, id, &sandboxes[i]));
+    node.call("ADD", &first).ok();
+    let mut filler = std::fs::File::create(node.run_dir().path().join("filler")).unwrap();
+    while std::io::Write::write(&mut filler, &[0; 4096]).is_ok() {}
+    let (code, message) = node.call("ADD", &second).error();
+    assert!(code == 103 && message.contains("No space left on device"), "{code} {message}");
+    assert_eq!(host_interfaces().unwrap().len(), 1);
+    node.call("DEL", &first).ok();
+    node.call("DEL", &second).ok();
+    node.assert_nothing_left();
+}
+
+#[test]
 fn gc_removes_what_the_runtime_forgot_and_nothing_else() {
     let node = Node::new();
     let sandboxes: Vec<_> = (0..4).map(|_| Sandbox::new()).collect();

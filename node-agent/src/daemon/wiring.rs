@@ -14,7 +14,7 @@ use warren_bgp::rib::PathChange;
 use warren_ipam::{Space, Store, StoreError};
 use warren_net::dataplane::cleanup::{self, Owned};
 use warren_net::dataplane::{self, Dataplane, Report};
-use warren_net::desired::{self, Known, Path};
+use warren_net::desired::{Known, Path};
 use warren_net::netlink::Socket;
 use warren_net::table::Table;
 use warren_speaker::{
@@ -23,7 +23,6 @@ use warren_speaker::{
 };
 use warren_types::control::{Request, Response};
 use warren_types::node::{FORMAT_VERSION, NodeDescription};
-use warren_types::pool;
 use warren_types::run_dir::RunDir;
 use warren_types::status::{Ipam, Low, Status};
 
@@ -431,17 +430,9 @@ impl Agent {
         self.known.send_modify(|known| Arc::make_mut(known).settled = true);
     }
 
-    /// What no pod gets: one address per family for the tunnel, and what the configuration says.
     fn reserved(&self) -> Vec<IpNetwork> {
         let Snapshot { pools, blocks, .. } = &self.snapshot;
-        let tunnel = desired::tunnel_address(pools, blocks).map(IpAddr::V4);
-        let is_tunneled = |block: &&IpNetwork| {
-            block.is_ipv6()
-                && pool::holding(pools, block).is_some_and(|pool| pool.encapsulation.overhead() > 0)
-        };
-        let tunnel6 = blocks.iter().find(is_tunneled).map(IpNetwork::network);
-        let configured = self.config.ipam.reserved.iter().copied();
-        tunnel.into_iter().chain(tunnel6).map(IpNetwork::from).chain(configured).collect()
+        addresses::reserved(pools, blocks, &self.config.ipam.reserved)
     }
 
     fn ipam(&self) -> Result<Ipam, StoreError> {
