@@ -129,8 +129,10 @@ impl Agent {
 
     /// Hands the snapshot to everybody; each finds out itself what is new to it.
     fn apply(&self) {
-        let Snapshot { pools, blocks, peers, .. } = &self.snapshot;
+        let Snapshot { pools, blocks, peers, ipv6_address, .. } = &self.snapshot;
         let address = self.identity.address;
+        let own = [Some(address), ipv6_address.map(IpAddr::V6)];
+        let own = |is_ipv4| own.into_iter().flatten().find(|own| own.is_ipv4() == is_ipv4);
         self.known.send_modify(|known| {
             let known = Arc::make_mut(known);
             known.node_address = Some(address);
@@ -147,7 +149,8 @@ impl Agent {
                     port: peer.port,
                     passive: peer.passive,
                     hold_time: HoldTime::from_secs(peer.hold_time_seconds).unwrap_or_default(),
-                    source: Some(address),
+                    source: own(peer.address.is_ipv4()),
+                    other_address: own(!peer.address.is_ipv4()),
                     graceful_restart: graceful_restart(&self.config),
                     local_as: peer.local_as,
                     route_reflector_client: peer.route_reflector_client,
