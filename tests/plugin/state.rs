@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::{chown, symlink};
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -22,6 +23,8 @@ pub fn trials() -> Vec<Trial> {
         trial("a damaged record keeps its address, and the pod can be deleted", record),
         trial("a directory that is none, or is another's, is named", directories),
         trial("without any record no address is used twice either", no_record),
+        trial("what a pod asks for is named where it is damaged", wishes),
+        trial("what is wrong with the place where the agent listens stops no pod", reports),
         trial("what is wrong among the markers of free addresses stops no pod", markers),
     ]
 }
@@ -65,6 +68,35 @@ fn description(lab: &Lab) -> Result<()> {
         (Damage::Link, LINK),
     ] {
         play(&runtime, |_| Ok(path.clone()), damage, add, None)?;
+    }
+    Ok(())
+}
+
+fn wishes(lab: &Lab) -> Result<()> {
+    let runtime = Runtime::new(lab)?;
+    let path = runtime.run_dir().wishes("default", "other").context("no name of a pod")?;
+    fs::create_dir_all(path.parent().context("no directory")?)?;
+    fs::write(&path, r#"{"pools":["172.16.0.0/16"]}"#)?;
+    let torn = Some("does not say what addresses a pod asks for: EOF while parsing");
+    for (damage, add) in [
+        (Damage::Truncated, torn),
+        (Damage::Empty, torn),
+        (Damage::Foreign, FOREIGN),
+        (Damage::Directory, DIRECTORY),
+        (Damage::Pipe, PIPE),
+        (Damage::Link, LINK),
+    ] {
+        play(&runtime, |_| Ok(path.clone()), damage, add, None)?;
+    }
+    Ok(())
+}
+
+fn reports(lab: &Lab) -> Result<()> {
+    let runtime = Runtime::new(lab)?;
+    let path = runtime.run_dir().reports();
+    let _agent = UnixDatagram::bind(&path)?;
+    for damage in [Damage::File, Damage::Foreign, Damage::Directory, Damage::Pipe, Damage::Link] {
+        play(&runtime, |_| Ok(path.clone()), damage, None, None)?;
     }
     Ok(())
 }

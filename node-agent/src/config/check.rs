@@ -38,6 +38,9 @@ pub fn check(config: &Config) -> Result<(), String> {
     }
     pools(config)?;
     blocks(config)?;
+    for reserved in &config.ipam.reserved {
+        canonical("ipam: reserved", *reserved)?;
+    }
     filters(config)?;
     peers(config)
 }
@@ -87,8 +90,8 @@ fn pools(config: &Config) -> Result<(), String> {
     }
     for (i, a) in config.pools.iter().enumerate() {
         for b in config.pools.iter().skip(i + 1) {
-            if pool::contains(&a.cidr, &b.cidr) || pool::contains(&b.cidr, &a.cidr) {
-                return Err(format!("pools: {} and {} overlap", a.cidr, b.cidr));
+            if a.cidr == b.cidr {
+                return Err(format!("pools: {} is there twice", a.cidr));
             }
         }
     }

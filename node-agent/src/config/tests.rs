@@ -31,6 +31,17 @@ fn the_documented_example_is_read() {
     assert_eq!(config.peers[0].port, 179);
     assert_eq!(config.hold_time_seconds, 90);
     assert_eq!(config.route_protocol, 12);
+    assert_eq!((config.ipam, config.metrics), (IpamConfig::default(), None));
+}
+
+#[test]
+fn addresses_can_be_kept_back() {
+    let more = "ipam: {coolDownSeconds: 30, lowWater: 4, reserved: [172.16.52.130, fd00::/120]}\n\
+                metrics: {listen: 0.0.0.0:9091}\n";
+    let config = read(&format!("{WHOLE}{more}")).unwrap();
+    assert_eq!((config.ipam.cool_down_seconds, config.ipam.low_water), (30, 4));
+    assert_eq!(config.ipam.reserved[0], "172.16.52.130/32".parse().unwrap());
+    assert_eq!(config.metrics.unwrap().listen.port(), 9091);
 }
 
 #[test]
@@ -70,7 +81,13 @@ fn what_cannot_work_is_refused_with_what_to_do() {
         ("172.16.0.0/16", "172.16.0.1/16", "did you mean 172.16.0.0/16?"),
         ("blockSize: 26", "blockSize: 33", "use 16 to 32"),
         ("blockSize: 26", "blockSize: 8", "use 16 to 32"),
+        ("pools:", "pools:\n- {cidr: 172.16.0.0/16}", "172.16.0.0/16 is there twice"),
         ("IPIP", "VXLAN", "not part of this version"),
+        (
+            "listenPort: 179",
+            "ipam: {reserved: [172.16.52.130/31, 172.16.52.131/31]}",
+            "did you mean 172.16.52.130/31?",
+        ),
         ("192.168.0.146", "192.168.0.176", "this node's own address"),
         ("listenPort: 179", "holdTimeSeconds: 2", "use 3 or more"),
         ("listenPort: 179", "routerId: 0.0.0.0", "no BGP identifier"),
@@ -101,6 +118,14 @@ fn what_cannot_work_is_refused_with_what_to_do() {
         let error = read(&WHOLE.replacen(from, to, 1)).unwrap_err();
         assert!(error.contains(expected), "{to}: {error}");
         assert!(error.contains("config.yaml"), "{error}");
+    }
+}
+
+#[test]
+fn a_pool_may_lie_in_another() {
+    for cidr in ["172.16.0.0/12", "172.16.52.0/24"] {
+        let nested = format!("pools:\n- {{cidr: {cidr}}}");
+        assert_eq!(read(&WHOLE.replacen("pools:", &nested, 1)).unwrap().pools.len(), 2);
     }
 }
 

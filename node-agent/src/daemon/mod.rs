@@ -8,12 +8,17 @@
 //!  operator ──> control socket ──┐                   │     one that touches the kernel)
 //!                                v                   v
 //!                             report::status <── Report ──> node description for the plugin
+//!                                ^
+//!  plugin ──> reports ──> metrics, addresses that are left
 //! ```
 //!
 //! One loop holds all state of this program and never waits for anything but its events.
 
 mod address;
+mod addresses;
 mod control;
+mod metrics;
+mod plugin;
 mod readiness;
 mod report;
 mod starting;
@@ -96,6 +101,7 @@ async fn serve(config_file: &Path, config: Config, run_dir: RunDir) -> anyhow::R
             event = agent.event() => match event? {
                 Event::Datastore(state) => agent.learn(&state),
                 Event::Report(report) => agent.follow(&report),
+                Event::Plugin(report) => agent.hear(&report),
             },
             Ok(()) = sessions.changed(), if !agent.is_settled() => {
                 if agent.all_is_announced().await {
@@ -116,7 +122,8 @@ async fn serve(config_file: &Path, config: Config, run_dir: RunDir) -> anyhow::R
         }
     };
 
-    info!("shutting down: the routes stay, and peers that can restart keep theirs");
+    let by = if asked.is_some() { "agent shutdown" } else { "a signal" };
+    info!(by, "shutting down: the routes stay, and peers that can restart keep theirs");
     agent.stop().await;
     if let Some(answer) = asked {
         let _ = answer.send(Response::Done);
@@ -124,6 +131,8 @@ async fn serve(config_file: &Path, config: Config, run_dir: RunDir) -> anyhow::R
         // has yet to tell kubelet that all is well.
         let _ = tokio::time::timeout(SIGTERM_FOLLOWS, terminate.recv()).await;
     }
-    let _ = std::fs::remove_file(run_dir.agent_socket());
+    for socket in [run_dir.agent_socket(), run_dir.reports()] {
+        let _ = std::fs::remove_file(socket);
+    }
     Ok(())
 }

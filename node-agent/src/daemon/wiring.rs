@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use ipnetwork::IpNetwork;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 use warren_bgp::policy::ImportPolicy;
 use warren_bgp::rib::PathChange;
-use warren_ipam::{Store, StoreError};
+use warren_ipam::{Space, Store, StoreError};
 use warren_net::dataplane::cleanup::{self, Owned};
 use warren_net::dataplane::{self, Dataplane, Report};
 use warren_net::desired::{self, Known, Path};
@@ -24,10 +24,11 @@ use warren_types::control::{Request, Response};
 use warren_types::node::{FORMAT_VERSION, NodeDescription};
 use warren_types::pool;
 use warren_types::run_dir::RunDir;
-use warren_types::status::{Ipam, Status};
+use warren_types::status::{Ipam, Low, Status};
 
+use super::metrics::Metrics;
 use super::readiness::Readiness;
-use super::{address, report};
+use super::{address, addresses, plugin, report};
 use crate::config::{Config, DatastoreKind};
 use crate::conflist::Conflist;
 use crate::datastore::{Datastore, Network, NodeAddress, Snapshot, State};
@@ -42,6 +43,8 @@ pub enum Event {
     Datastore(Arc<State>),
     /// The dataplane has looked at the kernel.
     Report(Arc<Report>),
+    /// The plugin has carried out a command.
+    Plugin(warren_types::report::Report),
 }
 
 /// The running agent.
@@ -59,6 +62,9 @@ pub struct Agent {
     footprint: Option<Footprint>,
     conflist: Option<Conflist>,
     readiness: Readiness,
+    commands: mpsc::Receiver<warren_types::report::Report>,
+    metrics: Metrics,
+    low: Vec<Low>,
 }
 
 impl Agent {
@@ -101,6 +107,11 @@ impl Agent {
             paths: Table::default(),
             settled: false,
         }));
+        let metrics = Metrics::new();
+        if let Some(config) = &config.metrics {
+            metrics.serve(config.listen).await?;
+        }
+        let commands = plugin::listen(&run_dir)?;
         let dataplane = dataplane::start(watched).context("cannot talk to the kernel")?;
         let agent = Self {
             reports: dataplane.report.clone(),
@@ -116,6 +127,9 @@ impl Agent {
             footprint: None,
             conflist,
             readiness: Readiness::new(Instant::now()),
+            commands,
+            metrics,
+            low: Vec::new(),
         };
         agent.speaker.set_graceful_shutdown(agent.config.graceful_shutdown);
         agent.apply();
@@ -172,13 +186,14 @@ impl Agent {
 
     /// Takes a configuration that was read again. What other nodes or the kernel know this agent by
     /// stays as it was until a restart.
-    pub fn reload(&self, config: Config) {
+    pub fn reload(&mut self, config: Config) {
         let fixed = |c: &Config| {
             (
                 c.node.clone(),
                 c.run_dir.clone(),
                 c.state_dir.clone(),
                 c.cni.clone(),
+                c.metrics,
                 c.datastore,
                 c.as_number,
                 c.router_id,
@@ -190,7 +205,7 @@ impl Agent {
         };
         if fixed(&config) != fixed(&self.config) {
             warn!(
-                "node, runDir, stateDir, cni, datastore, asNumber, routerId, listenPort, \
+                "node, runDir, stateDir, cni, metrics, datastore, asNumber, routerId, listenPort, \
                  routeReflectorClusterId, routeProtocol and gracefulRestart take effect at the \
                  next start only"
             );
@@ -200,6 +215,9 @@ impl Agent {
         }
         info!("the configuration was read again");
         self.speaker.set_graceful_shutdown(config.graceful_shutdown);
+        self.config.ipam = config.ipam.clone();
+        let report = Arc::clone(&self.reports.borrow());
+        self.follow(&report);
         self.datastore.configure(Config {
             node: self.config.node.clone(),
             as_number: self.config.as_number,
@@ -255,6 +273,7 @@ impl Agent {
                     Err(anyhow!("the dataplane's thread has ended; its last words are in the log"))
                 }
             },
+            Some(report) = self.commands.recv() => Ok(Event::Plugin(report)),
         }
     }
 
@@ -273,6 +292,31 @@ impl Agent {
             self.keep_conflist();
         }
         self.datastore.report(network);
+        self.watch_addresses();
+    }
+
+    /// Takes what the plugin did: an address is in use now, or free.
+    pub fn hear(&mut self, command: &warren_types::report::Report) {
+        self.metrics.count(command);
+        self.watch_addresses();
+    }
+
+    /// Notices that few addresses are left, while pods can still start. Reports may be lost, so it is
+    /// the records that are looked at, and at every turn of the dataplane again.
+    fn watch_addresses(&mut self) {
+        // What cannot be read is a reason in the status.
+        let Ok(ipam) = self.ipam() else { return };
+        self.metrics.addresses(&ipam);
+        let families = |low: &[Low]| low.iter().map(|l| l.family.clone()).collect::<Vec<_>>();
+        if families(&ipam.low) != families(&self.low) {
+            for low in &ipam.low {
+                warn!("{low}: this node wants another block");
+            }
+            if ipam.low.is_empty() {
+                info!("there are addresses enough again");
+            }
+        }
+        self.low = ipam.low;
     }
 
     /// Writes down what `agent cleanup` needs to know.
@@ -406,8 +450,11 @@ impl Agent {
     }
 
     fn ipam(&self) -> Result<Ipam, StoreError> {
-        let store = Store::new(&self.run_dir);
-        Ok(Ipam { blocks: store.usage(&self.snapshot.blocks, &self.reserved())? })
+        let settings = &self.config.ipam;
+        let space = Space { blocks: &self.snapshot.blocks, reserved: &self.reserved() };
+        let cool_down = Duration::from_secs(settings.cool_down_seconds);
+        let blocks = Store::new(&self.run_dir).usage(space, cool_down)?;
+        Ok(Ipam { low: addresses::low(&blocks, settings.low_water), blocks })
     }
 
     /// Answers an operator.

@@ -2,11 +2,13 @@
 
 mod confined;
 mod image;
+mod killed;
+mod resources;
 mod unit;
 
 use std::path::PathBuf;
 
 /// A file of the repository.
-fn repository(name: &str) -> PathBuf {
+pub fn repository(name: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).join(name)
 }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -56,6 +57,11 @@ impl Namespace {
     /// A file or directory of this node.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
+    }
+
+    /// The name of a file by which ip(8) finds the namespace.
+    pub fn file(&self) -> String {
+        format!("/proc/{}/fd/{}", std::process::id(), self.handle.as_raw_fd())
     }
 
     fn spawn(&self, config: &str) -> Child {
@@ -150,6 +156,11 @@ impl Running<'_> {
         wait(text, || self.log(), || self.log().contains(text));
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGTERM, and how the agent ended.
     pub fn terminate(mut self) -> ExitStatus {
         self.signal(Signal::SIGTERM);
@@ -198,7 +209,8 @@ pub fn wait(what: &str, state: impl Fn() -> String, mut condition: impl FnMut() 
     }
 }
 
-fn run(line: &str) {
+/// Runs a command in the thread's namespace.
+pub fn run(line: &str) {
     let mut words = line.split_whitespace();
     let status = Command::new(words.next().unwrap()).args(words).status();
     assert!(status.is_ok_and(|status| status.success()), "{line:?} failed");

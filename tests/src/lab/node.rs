@@ -212,6 +212,20 @@ impl Node {
         run(within(&self.0.namespace, program).args(arguments), "")
     }
 
+    /// Starts a program on the node. What it says goes to a file of this name in the node's directory.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(
+        &self,
+        program: impl AsRef<Path>,
+        arguments: &[&str],
+        log: &str,
+    ) -> Result<Process> {
+        let mut command = within(&self.0.namespace, program);
+        Process::start(command.args(arguments), &self.0.directory.join(log))
+    }
+
     /// Runs `ip` with these words on the node: what it prints.
     ///
     /// # Errors

@@ -26,7 +26,7 @@ fn path(next_hop: &str, as_path: Vec<AsPathSegment>) -> Attributes {
 fn arrival() -> Arrival {
     Arrival {
         local_as: 64512,
-        local_address: address(OWN),
+        local_addresses: [Some(address(OWN)), None],
         peer: address(PEER),
         peer_type: PeerType::IBgp,
         router_id: [192, 168, 0, 176].into(),
@@ -77,6 +77,37 @@ fn a_path_through_the_own_as_is_refused_wherever_the_number_stands() {
 #[test]
 fn a_route_back_to_this_node_is_refused() {
     assert_eq!(check("172.16.7.0/26", &path(OWN, vec![])), Err(Refusal::OwnNextHop));
+    let (ipv6, import) = ("fd00::176", Import::from(&cluster()));
+    let arrival =
+        Arrival { local_addresses: [Some(address(OWN)), Some(address(ipv6))], ..arrival() };
+    let judged = import.judge(
+        &arrival,
+        &PeerPolicy::default(),
+        &"fd10::/64".parse().unwrap(),
+        &path(ipv6, vec![]),
+    );
+    assert_eq!(judged, Err(Refusal::OwnNextHop), "by the session's other family");
+}
+
+#[test]
+fn where_rules_are_required_an_external_peers_route_needs_one_of_its_family() {
+    let import = Import::from(&cluster());
+    let prefix = "172.16.7.0/26".parse().unwrap();
+    let rule =
+        |family| Rule { family, matches: Match::default(), action: Action::Accept(Vec::new()) };
+    let (ipv4, ipv6) = (rule(Family::Ipv4Unicast), rule(Family::Ipv6Unicast));
+    for (requires_rules, peer_type, rules, expected) in [
+        (true, PeerType::EBgp, vec![], Err(Refusal::NoRules)),
+        (true, PeerType::EBgp, vec![ipv6.clone()], Err(Refusal::NoRules)),
+        (true, PeerType::EBgp, vec![ipv4.clone(), ipv6], Ok(())),
+        (true, PeerType::IBgp, vec![], Ok(())),
+        (false, PeerType::EBgp, vec![], Ok(())),
+    ] {
+        let arrival = Arrival { peer_type, ..arrival() };
+        let policy = PeerPolicy { import: rules, requires_rules, ..PeerPolicy::default() };
+        let judged = import.judge(&arrival, &policy, &prefix, &path(PEER, vec![])).map(|_| ());
+        assert_eq!(judged, expected, "{policy:?}");
+    }
 }
 
 #[test]
@@ -145,7 +176,7 @@ fn judge(policy: &PeerPolicy, prefix: &str, route: &Attributes) -> Result<Attrib
 #[test]
 fn a_rule_can_refuse_and_change_but_not_let_in_what_no_node_takes() {
     let accept_all = Rule {
-        family: crate::message::Family::Ipv4Unicast,
+        family: Family::Ipv4Unicast,
         matches: Match::default(),
         action: Action::Accept(vec![Operation::SetLocalPreference(200)]),
     };
@@ -174,7 +205,7 @@ fn a_path_that_goes_away_soon_is_the_last_choice_unless_a_rule_says_otherwise() 
     let judged = judge(&PeerPolicy::default(), block, &leaving).unwrap();
     assert_eq!(judged, Attributes { local_pref: Some(0), ..leaving.clone() });
     let rule = Rule {
-        family: crate::message::Family::Ipv4Unicast,
+        family: Family::Ipv4Unicast,
         matches: Match {
             communities: vec![Community::Standard(GRACEFUL_SHUTDOWN)],
             ..Match::default()

@@ -10,21 +10,23 @@
 //! policy. Appended, not put first: the policy is what is to be overruled, and not the rules of
 //! others, such as those by which kube-proxy rejects what is for a service without endpoints.
 //!
-//! The tables of iptables-legacy are no part of nf_tables and out of reach.
+//! iptables-legacy has a chain FORWARD of its own, apart from nf_tables, and gets the same rules.
 
 mod encode;
 mod keeper;
+mod legacy;
 mod netfilter;
 mod others;
 #[cfg(test)]
 mod tests;
 mod words;
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnetwork::{IpNetwork, Ipv4Network};
-use warren_types::pool::Pool;
+use warren_types::pool::{Pool, contains};
 
 use crate::desired::{Known, TUNNEL, uses_tunnel};
 
@@ -42,7 +44,7 @@ pub struct Ruleset {
     pub nodes: BTreeSet<Ipv4Addr>,
     /// The base chains of the table; without any there is no table.
     pub chains: Vec<Chain>,
-    /// What is appended to the chain FORWARD of iptables while its policy is DROP.
+    /// What is appended to each chain FORWARD of iptables while its policy is DROP.
     pub forward: Vec<Rule>,
 }
 
@@ -150,9 +152,21 @@ fn postrouting(known: &Known, pools: &[(&Pool, Ipv4Network)]) -> Vec<Rule> {
         rules.push(rule([tunnel], Verdict::Return));
         let inside = pools.iter().map(|(_, cidr)| Match::Destination(*cidr));
         rules.extend(inside.map(|inside| rule([inside], Verdict::Return)));
-        let outgoing = pools.iter().filter(|(pool, _)| pool.nat_outgoing);
-        let outgoing = outgoing.map(|(_, cidr)| rule([Match::Source(*cidr)], Verdict::Masquerade));
-        rules.extend(outgoing);
+        // Of pools in one another the smallest decides.
+        let mut outgoing: Vec<_> = pools.iter().collect();
+        outgoing.sort_by_key(|(_, cidr)| Reverse(cidr.prefix()));
+        let verdict = |pool: &Pool| match pool.nat_outgoing {
+            true => Some(Verdict::Masquerade),
+            false => pools
+                .iter()
+                .any(|(other, _)| other.nat_outgoing && contains(&other.cidr, &pool.cidr))
+                .then_some(Verdict::Return),
+        };
+        rules.extend(
+            outgoing
+                .iter()
+                .filter_map(|(pool, cidr)| Some(rule([Match::Source(*cidr)], verdict(pool)?))),
+        );
     }
     rules
 }

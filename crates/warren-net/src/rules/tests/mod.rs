@@ -21,7 +21,7 @@ fn pool(cidr: &str, encapsulation: Encapsulation, nat_outgoing: bool) -> Pool {
 }
 
 /// A node with one pool, two other nodes, and a path by a third.
-fn known(encapsulation: Encapsulation, nat_outgoing: bool) -> Known {
+pub fn known(encapsulation: Encapsulation, nat_outgoing: bool) -> Known {
     let next_hop = "192.168.0.241".parse().unwrap();
     Known {
         node_address: Some("192.168.0.176".parse().unwrap()),
@@ -35,7 +35,7 @@ fn known(encapsulation: Encapsulation, nat_outgoing: bool) -> Known {
 }
 
 /// Runs a program in the thread's namespace; its output.
-fn run(line: &str) -> String {
+pub fn run(line: &str) -> String {
     let mut words = line.split_whitespace();
     let program = words.next().unwrap();
     let output = Command::new(program)
@@ -126,6 +126,21 @@ fn a_pool_without_masquerade_is_inside_all_the_same() {
         "ip saddr 172.16.0.0/16 masquerade fully-random",
     ];
     assert_eq!(words, expected);
+}
+
+#[test]
+fn of_pools_in_one_another_the_smallest_says_whether_to_masquerade() {
+    let sources = |outer: bool, inner: bool| -> Vec<String> {
+        let mut known = known(Encapsulation::None, outer);
+        known.pools.push(pool("172.16.52.0/24", Encapsulation::None, inner));
+        let chains = rules(&known).chains;
+        let words = chains.iter().flat_map(|chain| &chain.rules).map(ToString::to_string);
+        words.filter(|words| words.starts_with("ip saddr")).collect()
+    };
+    let outer = "ip saddr 172.16.0.0/16 masquerade fully-random";
+    assert_eq!(sources(true, false), ["ip saddr 172.16.52.0/24 return", outer]);
+    assert_eq!(sources(false, true), ["ip saddr 172.16.52.0/24 masquerade fully-random"]);
+    assert!(sources(false, false).is_empty());
 }
 
 #[test]
