@@ -1,7 +1,7 @@
 //! The parts of the agent, and what passes between them.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,8 +18,7 @@ use warren_net::desired::{self, Known, Path};
 use warren_net::netlink::Socket;
 use warren_net::table::Table;
 use warren_speaker::{
-    GracefulRestart, HoldTime, PathChanges, PeerSettings, RestartTime, Restarted, Speaker,
-    SpeakerConfig,
+    GracefulRestart, PathChanges, PeerSettings, RestartTime, Restarted, Speaker, SpeakerConfig,
 };
 use warren_types::control::{Request, Response};
 use warren_types::node::{FORMAT_VERSION, NodeDescription};
@@ -86,7 +85,7 @@ impl Agent {
             asn = identity.as_number, "starting"
         );
 
-        let listen = SocketAddr::from((Ipv4Addr::UNSPECIFIED, config.listen_port));
+        let listen = SocketAddr::new(any_address(), config.listen_port);
         let deferral =
             Duration::from_secs(config.graceful_restart.selection_deferral_seconds.into());
         let restarted = has_forwarded(&config, &snapshot).then(|| Restarted::new(deferral));
@@ -156,8 +155,14 @@ impl Agent {
                 .map(|peer| PeerSettings {
                     port: peer.port,
                     passive: peer.passive,
-                    hold_time: HoldTime::from_secs(peer.hold_time_seconds).unwrap_or_default(),
-                    source: Some(address),
+                    hold_time: peer.timers.hold_time,
+                    keepalive: peer.timers.keepalive,
+                    connect_retry: peer.timers.connect_retry,
+                    source: peer
+                        .source
+                        .or((peer.address.is_ipv4() == address.is_ipv4()).then_some(address)),
+                    password: peer.password.clone(),
+                    distance: peer.distance,
                     graceful_restart: graceful_restart(&self.config),
                     local_as: peer.local_as,
                     route_reflector_client: peer.route_reflector_client,
@@ -512,6 +517,15 @@ fn has_forwarded(config: &Config, snapshot: &Snapshot) -> bool {
             warn!("cannot see whether this is a restart, and go on as if it were none: {error}");
             false
         }
+    }
+}
+
+/// What to listen at: both families, where the kernel has IPv6.
+fn any_address() -> IpAddr {
+    if std::path::Path::new("/proc/net/if_inet6").exists() {
+        Ipv6Addr::UNSPECIFIED.into()
+    } else {
+        Ipv4Addr::UNSPECIFIED.into()
     }
 }
 

@@ -29,6 +29,11 @@ impl Rib {
     /// what was announced before too, and touches no session.
     pub fn set_peer_policies(&mut self, policies: PrefixMap<Arc<PeerPolicy>>) {
         self.peer_policies = policies;
+        let stale: Vec<(IpAddr, Vec<IpNetwork>)> =
+            self.stale.iter().map(|(peer, it)| (*peer, it.keys().copied().collect())).collect();
+        for (peer, prefixes) in stale {
+            self.judge_again(prefixes, Some(peer));
+        }
         let peers: Vec<IpAddr> = self.peers.keys().copied().collect();
         for peer in peers {
             let policy = policy_of(&self.peer_policies, peer);

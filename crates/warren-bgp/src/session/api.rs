@@ -100,8 +100,7 @@ pub enum Action {
     /// A session is Established.
     Up(Negotiated),
     /// The Established session has ended. Its routes are to be forgotten, but for those of `kept`
-    /// families, which stay until [`Action::Sweep`] (RFC 4724, 4.2). What is stale already goes in
-    /// any case.
+    /// families, which stay until [`Action::Sweep`] (RFC 4724, 4.2).
     Down {
         /// Why it has ended.
         reason: String,
@@ -126,7 +125,7 @@ pub struct Negotiated {
     pub peer_as: u32,
     /// How long silence is borne; zero: for ever.
     pub hold_time: Duration,
-    /// How often a KEEPALIVE is sent: a third of the hold time; zero: never.
+    /// How often a KEEPALIVE is sent: a third of the hold time, or more often; zero: never.
     pub keepalive: Duration,
     /// The families that routes are exchanged of.
     pub families: Vec<Family>,

@@ -1,5 +1,6 @@
 mod node;
 mod restart;
+mod transport;
 
 use std::net::SocketAddr;
 use std::time::Duration;
