@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::nodes::{Namespace, Node};
-use crate::routes::contestants::{CONTESTANTS, Contestant};
+use crate::routes::contestants::{CONTESTANTS, Contestant, Running};
 use crate::routes::process::Processes;
 use crate::routes::{CONTESTANT, feeder, ip, until};
 use crate::statistics::median;
@@ -30,8 +30,8 @@ const PAUSE: Duration = Duration::from_millis(2);
 const REST: Duration = Duration::from_secs(30);
 
 /// What a contestant took in one round, in the order of the table's columns: seconds, seconds,
-/// seconds, megabytes, and parts of one processor in percent.
-type Outcome = [f64; 5];
+/// seconds, and megabytes.
+type Outcome = [f64; 4];
 
 /// Measures all sizes and writes a table.
 ///
@@ -41,57 +41,91 @@ pub fn section(target: &Path) -> Result<String> {
     let mut text = String::from(
         "\n## A mesh of simulated peers, one route each\n\n\
          From the start of the process until the first route is in the kernel, and until all are, which takes all sessions\n\
-         to be Established; then 30 s at rest, with KEEPALIVEs every 30 s and without BFD. BIRD and FRR wait for a second\n\
-         before they connect, by their configuration. Medians.\n\n\
-         | peers | | first, s | all, s | CPU, s | memory, MB | CPU at rest, % |\n\
-         | --- | --- | --- | --- | --- | --- | --- |\n",
+         to be Established, and the CPU time and the memory that it has taken by then; medians. Then 30 s at rest, once, with\n\
+         KEEPALIVEs every 30 s and without BFD. BIRD and FRR wait for a second before they connect, by their configuration.\n\n\
+         | peers | | first, s | all, s | CPU, s | memory, MB | KB a peer | CPU at rest, % |\n\
+         | --- | --- | --- | --- | --- | --- | --- | --- |\n",
     );
+    let mut alone = [0.0; CONTESTANTS.len()];
     for (number, rounds) in SIZES {
-        for contestant in &CONTESTANTS {
+        for (contestant, alone) in CONTESTANTS.iter().zip(&mut alone) {
             let mut outcomes = Vec::new();
-            for _ in 0..rounds {
-                let outcome = round(contestant, target, number)
+            let mut rest = 0.0;
+            for round in 1..=rounds {
+                let mut started = Started::new(contestant, target, number)?;
+                let outcome = started
+                    .until_all(number)
                     .with_context(|| format!("{} with {number} peers", contestant.name))?;
                 outcomes.push(outcome);
+                if round == rounds {
+                    rest = started.rest()?;
+                }
             }
             let of = |column: usize| median(outcomes.iter().map(|outcome| outcome[column]));
-            let [first, all, cpu, memory, rest] = std::array::from_fn(of);
+            let [first, all, cpu, memory]: Outcome = std::array::from_fn(of);
+            if number == 1 {
+                *alone = memory;
+            }
+            let a_peer = match number {
+                1 => String::new(),
+                _ => format!("{:.1}", (memory - *alone) * 1024.0 / f64::from(number - 1)),
+            };
             let name = contestant.name;
             writeln!(
                 text,
-                "| {number} | {name} | {first:.3} | {all:.3} | {cpu:.3} | {memory:.1} | {rest:.2} |"
+                "| {number} | {name} | {first:.3} | {all:.3} | {cpu:.3} | {memory:.1} | {a_peer} | {rest:.2} |"
             )?;
         }
     }
     Ok(text)
 }
 
-fn round(contestant: &Contestant, target: &Path, number: u32) -> Result<Outcome> {
-    let (node, wire) = (Node::new()?, Namespace::new()?);
-    let peers: Vec<Ipv4Addr> = (0..number).map(address).collect();
-    network(&node, &wire)?;
-    wire.within(|| {
-        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 179))?;
-        // It ends with this process: a few idle threads each time.
-        thread::Builder::new().spawn(move || listener.incoming().flatten().for_each(answer))?;
-        Ok(())
-    })?;
+/// A contestant with its peers, and where they are.
+struct Started {
+    began: Instant,
+    processes: Processes,
+    _running: Running,
+    _namespaces: (Node, Namespace),
+}
 
-    let began = Instant::now();
-    let running = node.within(|| contestant.start(target, node.directory(), &peers))?;
-    let processes = Processes::new(running.processes().collect());
-    let until_there = |goal: u64| -> Result<f64> {
-        until(PATIENCE, PAUSE, || Ok(processes.routes_through_a_card()? >= goal))
+impl Started {
+    fn new(contestant: &Contestant, target: &Path, number: u32) -> Result<Self> {
+        let (node, wire) = (Node::new()?, Namespace::new()?);
+        let peers: Vec<Ipv4Addr> = (0..number).map(address).collect();
+        network(&node, &wire)?;
+        wire.within(|| {
+            let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 179))?;
+            // It ends with this process: an idle thread each time.
+            thread::Builder::new().spawn(move || listener.incoming().flatten().for_each(answer))?;
+            Ok(())
+        })?;
+        let began = Instant::now();
+        let running = node.within(|| contestant.start(target, node.directory(), &peers))?;
+        let processes = Processes::new(running.processes().collect());
+        Ok(Self { began, processes, _running: running, _namespaces: (node, wire) })
+    }
+
+    fn until_all(&mut self, number: u32) -> Result<Outcome> {
+        let first = self.until_there(1)?;
+        let all = self.until_there(u64::from(number))?;
+        self.processes.settle()?;
+        Ok([first, all, self.processes.cpu()?.as_secs_f64(), self.processes.memory()?])
+    }
+
+    /// Waits until so many routes are in the kernel: how long after the start, in seconds.
+    fn until_there(&self, goal: u64) -> Result<f64> {
+        until(PATIENCE, PAUSE, || Ok(self.processes.routes_through_a_card()? >= goal))
             .with_context(|| format!("the kernel does not come to {goal} routes"))?;
-        Ok(began.elapsed().as_secs_f64())
-    };
-    let first = until_there(1)?;
-    let all = until_there(u64::from(number))?;
-    processes.settle()?;
-    let cpu = processes.cpu()?;
-    thread::sleep(REST);
-    let rest = (processes.cpu()? - cpu).as_secs_f64() / REST.as_secs_f64() * 100.0;
-    Ok([first, all, cpu.as_secs_f64(), processes.memory()?, rest])
+        Ok(self.began.elapsed().as_secs_f64())
+    }
+
+    /// The part of one processor that it takes at rest, in percent.
+    fn rest(&self) -> Result<f64> {
+        let before = self.processes.cpu()?;
+        thread::sleep(REST);
+        let took = self.processes.cpu()? - before;
+        Ok(took.as_secs_f64() / REST.as_secs_f64() * 100.0)
+    }
 }
 
 /// Peer number `number`'s address, in 172.30.0.0/16.
