@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::CONTESTANT;
 use super::feeder::AS_NUMBER;
@@ -118,7 +118,7 @@ fn frr(_: &Path, directory: &Path, peers: &[Ipv4Addr]) -> Result<Vec<Command>> {
         let file = directory.join(format!("{name}.conf"));
         fs::write(&file, configuration)?;
         let mut command = Command::new(PathBuf::from("/usr/lib/frr").join(name));
-        command.args(["-u", "root", "-g", "root", "-A", "127.0.0.1", "--log", "stdout"]);
+        command.args(["-A", "127.0.0.1", "--log", "stdout"]);
         command.arg("-f").arg(file).arg("-i").arg(directory.join(format!("{name}.pid")));
         command.arg("-z").arg(directory.join("zserv.api")).arg("--vty_socket").arg(directory);
         Ok(command)
@@ -130,5 +130,9 @@ fn frr(_: &Path, directory: &Path, peers: &[Ipv4Addr]) -> Result<Vec<Command>> {
         writeln!(text, "neighbor {peer} remote-as {AS_NUMBER}\nneighbor {peer} timers connect 1")?;
     }
     let bgpd = daemon("bgpd", text)?;
+    // The user that they change to: they refuse to stay root.
+    let mut own = Command::new("chown");
+    let status = own.args(["-R", "frr:frr"]).arg(directory).status();
+    ensure!(status.context("cannot run chown")?.success(), "cannot give files to FRR's user");
     Ok(vec![zebra, bgpd])
 }
