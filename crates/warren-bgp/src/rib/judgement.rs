@@ -39,11 +39,13 @@ impl Rib {
             let policy = policy_of(&self.peer_policies, peer);
             let Some(routes) = self.peers.get_mut(&peer) else { continue };
             let before = mem::replace(&mut routes.policy, Arc::clone(&policy));
-            if (before.allow_own_as, &before.import) != (policy.allow_own_as, &policy.import) {
+            let judges = |policy: &'_ PeerPolicy| (policy.allow_own_as, policy.requires_rules);
+            if judges(&before) != judges(&policy) || before.import != policy.import {
                 let prefixes = routes.received.iter().copied().collect();
                 self.judge_again(prefixes, Some(peer));
             }
-            if (before.next_hop, &before.export) != (policy.next_hop, &policy.export) {
+            let tells = |policy: &'_ PeerPolicy| (policy.next_hop, policy.requires_rules);
+            if tells(&before) != tells(&policy) || before.export != policy.export {
                 self.tell_again(peer);
             }
         }
