@@ -13,6 +13,7 @@ mod meeting;
 mod ours;
 mod reflection;
 mod restart;
+mod security;
 mod sessions;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -72,7 +73,7 @@ const ROWS: &[Row] = &[
     Row::all("we connect", sessions::we_connect),
     Row::all("iBGP, IPv4 routes both ways", sessions::internal),
     Row::all("eBGP, IPv4 routes both ways", sessions::external),
-    Row::missing("IPv6 routes both ways"),
+    Row::all("IPv6 routes both ways", sessions::ipv6),
     Row::all("AS numbers of 4 octets", sessions::four_octets),
     Row::all("they reflect our routes", reflection::by_them),
     Row::all("we reflect their routes", reflection::by_us),
@@ -86,9 +87,10 @@ const ROWS: &[Row] = &[
     Row::all("we restart gracefully", restart::of_ours),
     Row::all("they restart gracefully", restart::of_theirs)
         .except(&[(Kind::OpenBgpd, "keeps the routes of those that restart, but asks nobody to")]),
-    Row::missing("TCP MD5: the right password"),
-    Row::missing("TCP MD5: a wrong or no password"),
-    Row::missing("GTSM"),
+    Row::all("TCP MD5: the right password", security::right_password),
+    Row::all("TCP MD5: a wrong password", security::wrong_password),
+    Row::all("TCP MD5: a missing password", security::missing_password),
+    Row::all("GTSM", security::ttl_security),
     Row::missing("BFD"),
 ];
 

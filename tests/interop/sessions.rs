@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use tests::lab::packet::Packet;
 use tests::lab::wait::{SOON, eventually};
 use tests::speakers::Session;
-use tests::wire::{THEM, US};
+use tests::wire::{THEM, THEM6, US, US6};
 
 use crate::meeting::{Meeting, OURS, THEIRS, expect_announced, expect_established, expect_learned};
 
@@ -59,6 +59,18 @@ pub fn external(meeting: &Meeting) -> Result<()> {
     ensure!(route.contains("64512"), "the AS path is not ours: {route}");
     ours.speaker().originate(["10.1.1.0/24".parse()?].into());
     expect_announced(theirs.as_mut(), &["10.1.1.0/24"])
+}
+
+/// The same over IPv6.
+pub fn ipv6(meeting: &Meeting) -> Result<()> {
+    let session = Session {
+        neighbors: vec![US6],
+        announce: vec!["2001:db8:2::/48".to_owned()],
+        ..Session::internal()
+    };
+    let (ours, mut theirs) = meeting.established(&session)?;
+    expect_announced(theirs.as_mut(), &["2001:db8:1::/48"])?;
+    expect_learned(&ours, "2001:db8:2::/48", THEM6)
 }
 
 /// AS numbers that have no room in two octets.

@@ -1,22 +1,24 @@
 //! Who takes the routes into the kernel: the agent, BIRD and FRR, each configured for no more than
 //! that.
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt as _;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
+use super::CONTESTANT;
 use super::feeder::AS_NUMBER;
-use super::{CONTESTANT, FEEDER};
 
 /// A program that speaks BGP, and its helpers.
 pub struct Contestant {
     /// What it is called.
     pub name: &'static str,
-    /// Starts it in the calling thread's network namespace, with files of its own in a directory.
-    start: fn(&Path, &Path) -> Result<Vec<Command>>,
+    /// Starts it in the calling thread's network namespace, with files of its own in a directory and
+    /// with these peers.
+    start: fn(&Path, &Path, &[Ipv4Addr]) -> Result<Vec<Command>>,
 }
 
 /// All of them; the agent is among those in `target`.
@@ -34,9 +36,9 @@ impl Contestant {
     ///
     /// # Errors
     /// It is not installed, or its files cannot be written.
-    pub fn start(&self, target: &Path, directory: &Path) -> Result<Running> {
+    pub fn start(&self, target: &Path, directory: &Path, peers: &[Ipv4Addr]) -> Result<Running> {
         let mut running = Running(Vec::new());
-        for mut command in (self.start)(target, directory)? {
+        for mut command in (self.start)(target, directory, peers)? {
             let log = File::create(directory.join(format!("log{}", running.0.len())))?;
             let child = command
                 .stdin(Stdio::null())
@@ -67,16 +69,20 @@ impl Drop for Running {
     }
 }
 
-fn agent(target: &Path, directory: &Path) -> Result<Vec<Command>> {
+fn agent(target: &Path, directory: &Path, peers: &[Ipv4Addr]) -> Result<Vec<Command>> {
     let file = directory.join("agent.yaml");
-    let text = format!(
+    let mut text = format!(
         "node: {{name: node1, address: {CONTESTANT}}}\n\
          runDir: {}\n\
          asNumber: {AS_NUMBER}\n\
          pools: [{{cidr: 10.0.0.0/8, encapsulation: None}}]\n\
-         peers: [{{address: {FEEDER}}}]\n",
+         blocks: [10.255.0.0/26]\n\
+         peers:\n",
         directory.join("run").display()
     );
+    for peer in peers {
+        writeln!(text, "- {{address: {peer}}}")?;
+    }
     fs::write(&file, text)?;
     let mut command = Command::new(target.join("agent"));
     command.arg("run").arg("--config").arg(file);
@@ -85,28 +91,29 @@ fn agent(target: &Path, directory: &Path) -> Result<Vec<Command>> {
 
 /// As Calico's, without what it has besides: next hops are looked up among the node's own networks
 /// only (`gateway direct`), which is what costs it least.
-fn bird(_: &Path, directory: &Path) -> Result<Vec<Command>> {
+fn bird(_: &Path, directory: &Path, peers: &[Ipv4Addr]) -> Result<Vec<Command>> {
     let file = directory.join("bird.conf");
-    let text = format!(
+    let mut text = format!(
         "log stderr {{ warning, error, fatal, bug }};\n\
          router id {CONTESTANT};\n\
          protocol device {{ }}\n\
          protocol kernel {{ ipv4 {{ import none; export all; }}; }}\n\
-         protocol bgp feeder {{\n\
-         local {CONTESTANT} as {AS_NUMBER}; neighbor {FEEDER} as {AS_NUMBER}; direct;\n\
+         template bgp mesh {{\n\
+         local {CONTESTANT} as {AS_NUMBER}; direct;\n\
          connect delay time 1;\n\
          ipv4 {{ import all; export none; gateway direct; }};\n\
          }}\n"
     );
+    for peer in peers {
+        writeln!(text, "protocol bgp from mesh {{ neighbor {peer} as {AS_NUMBER}; }}")?;
+    }
     fs::write(&file, text)?;
     let mut command = Command::new("bird");
     command.arg("-f").arg("-c").arg(file).arg("-s").arg(directory.join("bird.ctl"));
     Ok(vec![command])
 }
 
-/// Its daemons give up root for a user of their own, who needs the directory too.
-fn frr(_: &Path, directory: &Path) -> Result<Vec<Command>> {
-    fs::set_permissions(directory, fs::Permissions::from_mode(0o777))?;
+fn frr(_: &Path, directory: &Path, peers: &[Ipv4Addr]) -> Result<Vec<Command>> {
     let daemon = |name: &str, configuration: String| -> Result<Command> {
         let file = directory.join(format!("{name}.conf"));
         fs::write(&file, configuration)?;
@@ -117,15 +124,15 @@ fn frr(_: &Path, directory: &Path) -> Result<Vec<Command>> {
         Ok(command)
     };
     let zebra = daemon("zebra", "log stdout errors\n".into())?;
-    let bgpd = daemon(
-        "bgpd",
-        format!(
-            "log stdout errors\n\
-             router bgp {AS_NUMBER}\n\
-             bgp router-id {CONTESTANT}\n\
-             neighbor {FEEDER} remote-as {AS_NUMBER}\n\
-             neighbor {FEEDER} timers connect 1\n"
-        ),
-    )?;
+    let mut text =
+        format!("log stdout errors\nrouter bgp {AS_NUMBER}\nbgp router-id {CONTESTANT}\n");
+    for peer in peers {
+        writeln!(text, "neighbor {peer} remote-as {AS_NUMBER}\nneighbor {peer} timers connect 1")?;
+    }
+    let bgpd = daemon("bgpd", text)?;
+    // The user that they change to: they refuse to stay root.
+    let mut own = Command::new("chown");
+    let status = own.args(["-R", "frr:frr"]).arg(directory).status();
+    ensure!(status.context("cannot run chown")?.success(), "cannot give files to FRR's user");
     Ok(vec![zebra, bgpd])
 }

@@ -14,6 +14,9 @@ pub const AS_NUMBER: u16 = 64512;
 /// How long a contestant may take until it is Established.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The hold time of a node, in seconds: the agent's default.
+const HOLD_TIME: u16 = 90;
+
 /// The message types of RFC 4271, 4.1.
 const OPEN: u8 = 1;
 const UPDATE: u8 = 2;
@@ -71,7 +74,7 @@ impl Feeder {
         let mut stream = accept(listener)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
-        stream.write_all(&open(router_id))?;
+        stream.write_all(&open(router_id, 0))?;
         let mut opened = false;
         loop {
             match receive(&mut stream)? {
@@ -152,10 +155,36 @@ fn message(kind: u8, body: &[u8]) -> Vec<u8> {
     message
 }
 
-/// Hold time 0: nobody sends KEEPALIVEs. Capabilities: IPv4 unicast, and four octets for AS numbers.
-fn open(router_id: Ipv4Addr) -> Vec<u8> {
+/// Answers a speaker that connects as one node of a mesh does: OPEN, one route, End-of-RIB, and a
+/// KEEPALIVE for each that comes, until the session ends.
+///
+/// # Errors
+/// The session has ended.
+pub fn be_a_node(stream: &mut TcpStream, address: Ipv4Addr, number: u32) -> Result<()> {
+    stream.set_nodelay(true)?;
+    stream.write_all(&open(address, HOLD_TIME))?;
+    let mut is_up = false;
+    loop {
+        match receive(stream)? {
+            OPEN => stream.write_all(&message(KEEPALIVE, &[]))?,
+            KEEPALIVE if !is_up => {
+                let mut octets = update(&[], &attributes(address), &[destination(number)]);
+                octets.extend(update(&[], &[], &[]));
+                stream.write_all(&octets)?;
+                is_up = true;
+            }
+            KEEPALIVE => stream.write_all(&message(KEEPALIVE, &[]))?,
+            NOTIFICATION => bail!("the session has ended"),
+            _ => {}
+        }
+    }
+}
+
+/// With the hold time 0 nobody sends KEEPALIVEs. Capabilities: IPv4 unicast, and four octets for AS numbers.
+fn open(router_id: Ipv4Addr, hold_time: u16) -> Vec<u8> {
     let as_number = AS_NUMBER.to_be_bytes();
-    let mut body = vec![4, as_number[0], as_number[1], 0, 0];
+    let hold_time = hold_time.to_be_bytes();
+    let mut body = vec![4, as_number[0], as_number[1], hold_time[0], hold_time[1]];
     body.extend(router_id.octets());
     let capabilities = [1, 4, 0, 1, 0, 1, 65, 4, 0, 0, as_number[0], as_number[1]];
     body.extend([capabilities.len() as u8 + 2, 2, capabilities.len() as u8]);

@@ -4,9 +4,9 @@
 //! and then measures from the first octet of the first UPDATE. The routes go to next hops in the
 //! contestant's own network, through one card and no tunnel, so that any kernel will do.
 
-mod contestants;
-mod feeder;
-mod process;
+pub(crate) mod contestants;
+pub(crate) mod feeder;
+pub(crate) mod process;
 
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, TcpListener};
@@ -23,7 +23,7 @@ use feeder::{Feeder, Routes};
 use process::Processes;
 
 /// The addresses of both ends.
-const CONTESTANT: Ipv4Addr = Ipv4Addr::new(172, 31, 0, 1);
+pub(crate) const CONTESTANT: Ipv4Addr = Ipv4Addr::new(172, 31, 0, 1);
 const FEEDER: Ipv4Addr = Ipv4Addr::new(172, 31, 255, 254);
 
 /// How many routes, and how often each is measured.
@@ -78,7 +78,7 @@ pub fn section(target: &Path) -> Result<String> {
 fn round(contestant: &Contestant, target: &Path, routes: Routes) -> Result<Outcome> {
     let (node, wire) = (Node::new()?, Namespace::new()?);
     let listener = network(&node, &wire)?;
-    let running = node.within(|| contestant.start(target, node.directory()))?;
+    let running = node.within(|| contestant.start(target, node.directory(), &[FEEDER]))?;
     let processes = Processes::new(running.processes().collect());
     let mut feeder = Feeder::establish(&listener, FEEDER)?;
     // Nobody has routes of its own; those of the card are there.
@@ -102,7 +102,7 @@ fn round(contestant: &Contestant, target: &Path, routes: Routes) -> Result<Outco
 }
 
 /// Joins both ends, and listens at the feeder's.
-fn network(node: &Node, wire: &Namespace) -> Result<TcpListener> {
+pub(crate) fn network(node: &Node, wire: &Namespace) -> Result<TcpListener> {
     node.within(|| {
         ip("link add eth0 type veth peer name wire")?;
         ip(&format!("link set wire netns {}", wire.path().display()))?;
@@ -116,14 +116,14 @@ fn network(node: &Node, wire: &Namespace) -> Result<TcpListener> {
     })
 }
 
-fn ip(arguments: &str) -> Result<()> {
+pub(crate) fn ip(arguments: &str) -> Result<()> {
     let status = Command::new("ip").args(arguments.split(' ')).status();
     ensure!(status.context("cannot run ip")?.success(), "ip {arguments} failed");
     Ok(())
 }
 
 /// Looks again and again.
-fn until(
+pub(crate) fn until(
     patience: Duration,
     pause: Duration,
     mut holds: impl FnMut() -> Result<bool>,

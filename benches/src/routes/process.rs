@@ -39,10 +39,22 @@ impl Processes {
     /// # Errors
     /// One of the processes has ended.
     pub fn peak_memory(&self) -> Result<f64> {
+        self.status("VmHWM:")
+    }
+
+    /// The memory that they have now, in megabytes.
+    ///
+    /// # Errors
+    /// One of the processes has ended.
+    pub fn memory(&self) -> Result<f64> {
+        self.status("VmRSS:")
+    }
+
+    fn status(&self, field: &str) -> Result<f64> {
         let mut kilobytes = 0.0;
         for process in &self.0 {
             let status = fs::read_to_string(format!("/proc/{process}/status"))?;
-            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            let line = status.lines().find_map(|line| line.strip_prefix(field));
             let number = line.and_then(|line| line.split_whitespace().next());
             kilobytes += number.context("the contestant has ended")?.parse::<f64>()?;
         }
@@ -75,5 +87,24 @@ impl Processes {
         let main = text.split("Main:").nth(1).unwrap_or_default();
         let line = main.lines().find_map(|line| line.trim().strip_prefix("Prefixes:"));
         Ok(line.context("no main table")?.trim().parse()?)
+    }
+
+    /// How many routes to destinations in 10.0.0.0/8 the kernel has there, through a card.
+    ///
+    /// # Errors
+    /// The first process has ended.
+    pub fn routes_through_a_card(&self) -> Result<u64> {
+        let process = self.0.first().context("the contestant has no process")?;
+        let text = fs::read_to_string(format!("/proc/{process}/net/route"))?;
+        // Interface and destination, this in the machine's byte order; a blackhole has no interface.
+        let is_one = |line: &&str| {
+            let mut words = line.split_whitespace();
+            words.next() == Some("eth0")
+                && words
+                    .next()
+                    .and_then(|it| u32::from_str_radix(it, 16).ok())
+                    .is_some_and(|it| it.to_ne_bytes()[0] == 10)
+        };
+        Ok(text.lines().filter(is_one).count() as u64)
     }
 }
