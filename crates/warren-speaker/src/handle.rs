@@ -1,8 +1,9 @@
 //! How the rest of the program talks to the speaker.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Instant;
 
 use ipnetwork::IpNetwork;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -38,6 +39,7 @@ pub(crate) struct Wanted {
 pub(crate) enum Request {
     Peers(oneshot::Sender<Vec<PeerSnapshot>>),
     Shutdown(oneshot::Sender<()>),
+    BfdDown { peer: IpAddr, reason: String, last_up: Instant },
 }
 
 /// The actor's ends.
@@ -88,6 +90,14 @@ impl Speaker {
             return Vec::new();
         }
         answered.await.unwrap_or_default()
+    }
+
+    /// Ends the session with a peer that BFD cannot reach any more, for this reason; its routes are
+    /// forgotten. A session that is not Established, or was established when BFD's silence had
+    /// begun already, is left alone.
+    pub async fn bfd_down(&self, peer: IpAddr, reason: String, last_up: Instant) {
+        // An error means that the speaker has ended.
+        let _ = self.requests.send(Request::BfdDown { peer, reason, last_up }).await;
     }
 
     /// A number that grows whenever [`peers`](Self::peers) may have something new to tell.

@@ -73,17 +73,25 @@ pub fn peers(peers: &[Peer]) -> String {
             peer.kind.as_str().into(),
             peer.state.clone(),
             age(peer.since),
+            peer.bfd.clone().unwrap_or_else(|| "-".into()),
             format!("{}/{}", peer.prefixes_received, peer.prefixes_advertised),
             info(peer),
         ]
     });
-    table(&["PEER", "NAME", "AS", "TYPE", "STATE", "SINCE", "RX/TX", "INFO"], rows)
+    table(&["PEER", "NAME", "AS", "TYPE", "STATE", "SINCE", "BFD", "RX/TX", "INFO"], rows)
 }
 
 fn info(peer: &Peer) -> String {
     let refused = peer.prefixes_refused.iter().map(|(why, n)| format!("{n} refused: {why}"));
     let error = peer.last_error.iter().filter(|_| peer.state != "Established").cloned();
-    error.chain(refused).collect::<Vec<_>>().join("; ")
+    error.chain(refused).chain(bfd_info(peer)).collect::<Vec<_>>().join("; ")
+}
+
+/// Why BFD cannot run, or why it ran and does not any more.
+fn bfd_info(peer: &Peer) -> Option<String> {
+    let session = peer.bfd_session.as_ref().filter(|_| peer.bfd.as_deref() != Some("Up"))?;
+    let reason = session.problem.as_ref().or(session.last_down_reason.as_ref())?;
+    Some(format!("BFD: {reason}"))
 }
 
 /// The blocks.

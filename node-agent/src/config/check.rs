@@ -22,6 +22,7 @@ pub fn check(config: &Config) -> Result<(), String> {
             .into());
     }
     hold_time("holdTimeSeconds", config.hold_time_seconds)?;
+    config.bfd.check("bfd")?;
     pools(config)?;
     blocks(config)?;
     peers(config)
@@ -116,6 +117,9 @@ fn peers(config: &Config) -> Result<(), String> {
         }
         if let Some(seconds) = peer.hold_time_seconds {
             hold_time(&format!("peers: {}: holdTimeSeconds", peer.address), seconds)?;
+        }
+        if let Some(bfd) = &peer.bfd {
+            bfd.check(&format!("peers: {}: bfd", peer.address))?;
         }
     }
     Ok(())

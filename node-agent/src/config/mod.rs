@@ -1,5 +1,6 @@
 //! The agent's configuration file.
 
+mod bfd;
 mod check;
 #[cfg(test)]
 mod tests;
@@ -10,6 +11,8 @@ use std::path::{Path, PathBuf};
 use ipnetwork::IpNetwork;
 use serde::Deserialize;
 use warren_types::pool::Pool;
+
+pub use bfd::BfdConfig;
 
 use crate::conflist::CniConfig;
 
@@ -41,6 +44,9 @@ pub struct Config {
     /// The hold time proposed to every peer that has none of its own, in seconds (RFC 4271, 4.2).
     #[serde(default = "default_hold_time")]
     pub hold_time_seconds: u16,
+    /// Bidirectional Forwarding Detection.
+    #[serde(default)]
+    pub bfd: BfdConfig,
     /// The protocol number of the routes that the agent keeps.
     #[serde(default = "default_route_protocol")]
     pub route_protocol: u8,
@@ -109,6 +115,8 @@ pub struct PeerConfig {
     pub passive: bool,
     /// The hold time proposed to it, in seconds; default the node's `holdTimeSeconds`.
     pub hold_time_seconds: Option<u16>,
+    /// BFD with it, as far as it differs from the node's.
+    pub bfd: Option<BfdConfig>,
 }
 
 fn default_as_number() -> u32 {

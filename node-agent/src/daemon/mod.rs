@@ -1,7 +1,7 @@
 //! `agent run`: wires the parts together and passes events on.
 //!
 //! ```text
-//!  configuration file ──> datastore::Datastore ─┬─> speaker (BGP; its own task)
+//!  configuration file ──> datastore::Datastore ─┬─> speaker (BGP; its own task) <── failures ── BFD
 //!  SIGHUP, API server ─────────┘   Snapshot     │        │ path changes
 //!                                               v        v
 //!                                     dataplane::Known ──> dataplane (its own thread: the only
@@ -13,6 +13,7 @@
 //! One loop holds all state of this program and never waits for anything but its events.
 
 mod address;
+mod bfd;
 mod control;
 mod readiness;
 mod report;
@@ -98,6 +99,7 @@ async fn serve(config_file: &Path, config: Config, run_dir: RunDir) -> anyhow::R
             event = agent.event() => match event? {
                 Event::Datastore(state) => agent.learn(&state),
                 Event::Report(report) => agent.follow(&report),
+                Event::Bfd(event) => agent.heed(event).await,
             },
             Ok(()) = sessions.changed(), if !agent.is_settled() => {
                 if agent.all_is_announced().await {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
+use warren_bfd::{Bfd, Change};
 use warren_bgp::policy::ImportPolicy;
 use warren_bgp::rib::PathChange;
 use warren_bgp::session::HoldTime;
@@ -21,7 +22,7 @@ use warren_types::run_dir::RunDir;
 use warren_types::status::{Ipam, Status};
 
 use super::readiness::Readiness;
-use super::{address, report};
+use super::{address, bfd, report};
 use crate::config::{Config, DatastoreKind};
 use crate::conflist::Conflist;
 use crate::datastore::{Datastore, Network, NodeAddress, Snapshot, State};
@@ -36,6 +37,8 @@ pub enum Event {
     Datastore(Arc<State>),
     /// The dataplane has looked at the kernel.
     Report(Arc<Report>),
+    /// A BFD session came or went.
+    Bfd(warren_bfd::Event),
 }
 
 /// The running agent.
@@ -47,6 +50,9 @@ pub struct Agent {
     snapshot: Snapshot,
     known: watch::Sender<Arc<Known>>,
     speaker: Speaker,
+    bfd: Bfd,
+    bfd_events: warren_bfd::Events,
+    bfd_sessions: Vec<warren_bfd::Settings>,
     dataplane: Dataplane,
     reports: watch::Receiver<Arc<Report>>,
     described: Option<NodeDescription>,
@@ -92,7 +98,8 @@ impl Agent {
             settled: false,
         }));
         let dataplane = dataplane::start(watched).context("cannot talk to the kernel")?;
-        let agent = Self {
+        let (bfd, bfd_events) = warren_bfd::start()?;
+        let mut agent = Self {
             reports: dataplane.report.clone(),
             config,
             run_dir,
@@ -101,6 +108,9 @@ impl Agent {
             snapshot,
             known,
             speaker,
+            bfd,
+            bfd_events,
+            bfd_sessions: Vec::new(),
             dataplane,
             described: None,
             footprint: None,
@@ -112,7 +122,7 @@ impl Agent {
     }
 
     /// Hands the snapshot to everybody; each finds out itself what is new to it.
-    fn apply(&self) {
+    fn apply(&mut self) {
         let Snapshot { pools, blocks, peers, owners, .. } = &self.snapshot;
         let address = self.identity.address;
         self.known.send_modify(|known| {
@@ -127,6 +137,10 @@ impl Agent {
             own_blocks: blocks.clone(),
             owners: owners.clone(),
         });
+        // Before the peers: one that has kept this node's routes over a restart must hear of the new
+        // BFD session before there is a BGP session that it would take down.
+        self.set_bfd_sessions();
+        let Snapshot { blocks, peers, .. } = &self.snapshot;
         self.speaker.originate(blocks.iter().copied().collect());
         self.speaker.set_peers(
             peers
@@ -194,6 +208,30 @@ impl Agent {
         self.apply();
     }
 
+    /// Has BFD sessions with the peers that are to have them.
+    fn set_bfd_sessions(&mut self) {
+        let (peers, source) = (&self.snapshot.peers, self.identity.address);
+        let sessions = bfd::sessions(peers, source, &bfd::networks(), &self.bfd_sessions);
+        if sessions != self.bfd_sessions {
+            self.bfd.set_sessions(sessions.clone());
+            self.bfd_sessions = sessions;
+        }
+    }
+
+    /// Takes what has become of a BFD session: a peer that cannot be reached any more loses its BGP
+    /// session.
+    pub async fn heed(&mut self, event: warren_bfd::Event) {
+        let peer = event.key.peer;
+        match (event.change, event.failure()) {
+            (_, Some(cause)) => {
+                warn!(%peer, reason = %cause, "BFD session is down");
+                self.speaker.bfd_down(peer, cause.to_string(), event.last_up).await;
+            }
+            (Change::Down(cause), None) => info!(%peer, reason = %cause, "BFD session ended"),
+            (Change::Up, None) => info!(%peer, "BFD session is up"),
+        }
+    }
+
     /// Takes what the speaker learned.
     pub fn paths_changed(&mut self, changes: Vec<PathChange>) {
         self.known.send_modify(|known| {
@@ -218,6 +256,10 @@ impl Agent {
     pub async fn event(&mut self) -> anyhow::Result<Event> {
         tokio::select! {
             state = self.datastore.changed() => state.map(Event::Datastore),
+            event = self.bfd_events.recv() => match event {
+                Some(event) => Ok(Event::Bfd(event)),
+                None => Err(anyhow!("the BFD thread has ended")),
+            },
             changed = self.reports.changed() => match changed {
                 Ok(()) => Ok(Event::Report(self.reports.borrow_and_update().clone())),
                 Err(_) => {
@@ -234,6 +276,8 @@ impl Agent {
             error!(error = format!("{error:#}"), "new pods get the node's old description");
         }
         self.follow_address();
+        // The networks that the node is in may be others.
+        self.set_bfd_sessions();
         if let Err(error) = self.leave_footprint() {
             error!(error = format!("{error:#}"), "agent cleanup will not know all that is ours");
         }
@@ -374,6 +418,7 @@ impl Agent {
         match request {
             Request::Status => {
                 let peers = self.speaker.peers().await;
+                let bfd = self.bfd.snapshot().await;
                 let report = self.reports.borrow().clone();
                 let mut reasons = self.problems(&report);
                 let ipam = self.ipam().unwrap_or_else(|error| {
@@ -385,10 +430,11 @@ impl Agent {
                     node: report::node(&self.identity, &self.snapshot, &report),
                     ready: reasons.is_empty(),
                     reasons,
-                    peers: report::peers(&peers, &self.snapshot.peers),
+                    peers: report::peers(&peers, &self.snapshot.peers, &bfd),
                     routes: report::counts(&report),
                     ipam,
                     datastore: Some(self.datastore.status()),
+                    bfd: Some(report::bfd(&bfd)),
                 }))
             }
             // The loop has taken it: it is answered when every part has ended.
@@ -409,6 +455,8 @@ impl Agent {
 
     /// Ends every part in order: the peers first, the routes stay.
     pub async fn stop(self) {
+        // Before the BGP sessions, so that no peer takes their end for a failure.
+        self.bfd.shutdown().await;
         self.speaker.shutdown().await;
         self.dataplane.stop();
     }

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use warren_types::status::PeerKind;
 
 use super::host_name::host_name;
-use super::{Contact, NodeAddress, Peer, Snapshot, State};
+use super::{Bfd, Contact, NodeAddress, Peer, Snapshot, State};
 use crate::config::{Config, PeerConfig};
 
 /// Starts the task that follows the configuration; the node's name, and what it yields.
@@ -51,14 +51,16 @@ fn snapshot(config: &Config) -> Snapshot {
 
 fn settle(config: &Config, peer: &PeerConfig) -> Peer {
     let as_number = peer.as_number.unwrap_or(config.as_number);
+    // A file names each peer; those of the node's own AS are what makes up the mesh.
+    let kind = if as_number == config.as_number { PeerKind::Mesh } else { PeerKind::NodeSpecific };
     Peer {
         address: peer.address,
         port: peer.port,
         name: peer.name.clone(),
         as_number,
-        // A file names each peer; those of the node's own AS are what makes up the mesh.
-        kind: if as_number == config.as_number { PeerKind::Mesh } else { PeerKind::NodeSpecific },
+        kind,
         passive: peer.passive,
         hold_time_seconds: peer.hold_time_seconds.unwrap_or(config.hold_time_seconds),
+        bfd: Bfd::of(config, peer.bfd.as_ref(), kind),
     }
 }

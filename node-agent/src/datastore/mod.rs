@@ -17,10 +17,11 @@ use std::sync::Arc;
 use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 use tokio::sync::watch;
+use warren_bfd::Timing;
 use warren_types::pool::Pool;
 use warren_types::status::{self, PeerKind};
 
-use crate::config::{Config, DatastoreKind};
+use crate::config::{BfdConfig, Config, DatastoreKind};
 
 /// What a datastore has to say at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +77,31 @@ pub struct Peer {
     pub passive: bool,
     /// The hold time proposed to it, in seconds.
     pub hold_time_seconds: u16,
+    /// How BFD runs with it, if it does.
+    pub bfd: Option<Bfd>,
+}
+
+/// How BFD runs with a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bfd {
+    /// What the peer is asked for.
+    pub timing: Timing,
+    /// Whether there are routers on the way; none: to be found out.
+    pub multihop: Option<bool>,
+}
+
+impl Bfd {
+    /// What the configuration says for a peer of this kind: `own` is what it says for the peer alone.
+    fn of(config: &Config, own: Option<&BfdConfig>, kind: PeerKind) -> Option<Self> {
+        let bfd = config.bfd.with(own);
+        // What is said for all peers is said for the mesh.
+        let enabled = match kind {
+            PeerKind::Mesh => bfd.enabled,
+            PeerKind::Global | PeerKind::NodeSpecific => own.and_then(|own| own.enabled),
+        };
+        let enabled = enabled.unwrap_or(kind == PeerKind::Mesh);
+        enabled.then(|| Self { timing: bfd.timing(), multihop: bfd.multihop })
+    }
 }
 
 /// Whether a datastore hears from its source.

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -40,6 +41,33 @@ impl Namespace {
         .join()
         .unwrap();
         Self { handle, directory: tempfile::tempdir().unwrap() }
+    }
+
+    /// Two nodes with a wire between them.
+    pub fn pair() -> (Self, Self) {
+        let [a, b] = [(); 2].map(|()| {
+            let handle = std::thread::spawn(|| {
+                unshare(CloneFlags::CLONE_NEWNET)
+                    .expect("network namespaces need root: run as root");
+                run("ip link set lo up");
+                File::open("/proc/thread-self/ns/net").unwrap()
+            })
+            .join()
+            .unwrap();
+            Self { handle, directory: tempfile::tempdir().unwrap() }
+        });
+        let there = format!("/proc/{}/fd/{}", std::process::id(), b.handle.as_raw_fd());
+        a.ip(&format!("link add enp1s0 type veth peer name enp1s0 netns {there}"));
+        for (node, address) in [(&a, "192.168.0.176"), (&b, "192.168.0.146")] {
+            node.ip(&format!("address add {address}/24 dev enp1s0"));
+            node.ip("link set enp1s0 up");
+        }
+        (a, b)
+    }
+
+    /// Runs `ip` with these words.
+    pub fn ip(&self, words: &str) {
+        self.within(|| run(&format!("ip {words}")));
     }
 
     /// Runs `work` inside, in a thread that does nothing else.
@@ -175,7 +203,6 @@ impl Drop for Running<'_> {
 /// A TCP connection to the BGP port of `to`.
 pub fn connect_from(from: [u8; 4], to: [u8; 4]) -> TcpStream {
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket};
-    use std::os::fd::AsRawFd;
     let address = |ip: [u8; 4], port| {
         SockaddrIn::from(match SocketAddr::from((Ipv4Addr::from(ip), port)) {
             SocketAddr::V4(address) => address,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::Ipv4Addr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -82,6 +82,15 @@ pub enum Event {
     RequestRefresh(Family),
     /// The session cannot be kept up, for this reason: Cease, Out of Resources.
     Overload(String),
+    /// BFD cannot reach the peer any more: Cease, BFD Down (RFC 9384). A session that came up when
+    /// BFD's silence had begun already stays: it is the newer news (RFC 5882, 4.3.2: a peer that
+    /// restarts gracefully is not to be disturbed by its BFD's doing so too).
+    BfdDown {
+        /// Why, in words.
+        reason: String,
+        /// Until when BFD knew of no fault.
+        last_up: Instant,
+    },
 }
 
 /// What the driver is to do, in this order.

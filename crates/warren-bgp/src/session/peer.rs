@@ -171,6 +171,16 @@ impl Peer {
                     }
                 }
             }
+            Event::BfdDown { reason, last_up } => {
+                let is_older = self.since.is_some_and(|since| since <= last_up);
+                for direction in [Direction::Outgoing, Direction::Incoming] {
+                    if is_older && self.state_of(direction) == Some(State::Established) {
+                        let cease = Notification::new(code::CEASE, cease::BFD_DOWN);
+                        let event = FsmEvent::AutomaticStop(cease, format!("BFD down: {reason}"));
+                        self.dispatch(direction, now, event);
+                    }
+                }
+            }
         }
         self.settle(now);
         if self.since.is_none() || self.state() != before {

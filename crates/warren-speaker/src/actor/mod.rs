@@ -113,6 +113,9 @@ pub(crate) async fn run(
             }
             request = requests.recv() => match request {
                 Some(Request::Peers(answer)) => drop(answer.send(actor.snapshots())),
+                Some(Request::BfdDown { peer, reason, last_up }) => {
+                    actor.drive(peer.to_canonical(), Event::BfdDown { reason, last_up });
+                }
                 Some(Request::Shutdown(answer)) => break Some(answer),
                 // No handle is left.
                 None => break None,

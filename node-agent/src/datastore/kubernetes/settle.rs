@@ -9,7 +9,7 @@ use warren_types::status::PeerKind;
 
 use super::cluster::{Cluster, Member};
 use crate::config::Config;
-use crate::datastore::{NodeAddress, Peer, Snapshot};
+use crate::datastore::{Bfd, NodeAddress, Peer, Snapshot};
 
 /// What the node called `name` should go by.
 pub fn snapshot(config: &Config, name: &str, cluster: &Cluster) -> Snapshot {
@@ -111,6 +111,7 @@ fn peers(config: &Config, name: &str, cluster: &Cluster, own: Option<IpAddr>) ->
             kind: PeerKind::Mesh,
             passive: false,
             hold_time_seconds: config.hold_time_seconds,
+            bfd: Bfd::of(config, None, PeerKind::Mesh),
         })
         .collect()
 }
