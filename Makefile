@@ -10,6 +10,9 @@ BUILD_PACKAGES := gcc libc6-dev
 TOOLS := target/tools
 DENY := PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" cargo-deny
 
+# The machine's own architecture without a C library of the machine's: what is shipped.
+STATIC := $(shell uname -m)-unknown-linux-musl
+
 .PHONY: help
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,8 +33,7 @@ test: lint ## everything that CI runs: lint, and all tests, the scenarios in the
 .PHONY: image
 image: toolchain ## the container image for amd64 and arm64, as archives in target/image
 	@echo "building optimised static programs for two architectures; from nothing this takes some minutes"
-	@scripts/image amd64
-	@scripts/image arm64
+	@scripts/image amd64 arm64
 
 .PHONY: lint
 lint: toolchain deny ## rustfmt, clippy with warnings as errors, cargo-deny, the manifest
@@ -47,12 +49,25 @@ scenarios: toolchain ## the scenarios alone; ONLY='...' runs those whose names h
 
 .PHONY: bench
 bench: toolchain ## the plugin beside ptp and bridge with host-local, into benches/RESULTS.md
-	@scripts/packages iproute2 containernetworking-plugins
-	@echo "building optimised programs; from nothing this takes some minutes"
-	@cargo build --quiet --locked --release --package cni-plugin --package benches
-	@target/release/bench target/release >target/RESULTS.md
+	@scripts/packages iproute2 containernetworking-plugins strace
+	@echo "building optimised static programs; from nothing this takes some minutes"
+	@if command -v rustup >/dev/null; then rustup --quiet target add $(STATIC); fi
+	@cargo build --quiet --locked --release --target $(STATIC) --package cni-plugin --package benches
+	@target/$(STATIC)/release/bench target/$(STATIC)/release >target/RESULTS.md
 	@mv target/RESULTS.md benches/RESULTS.md
 	@cat benches/RESULTS.md
+
+# One target: make fuzz TARGET=bgp_session SECONDS=600. Needs a nightly compiler and a C++ one.
+SECONDS := 60
+FUZZ := CARGO_PROFILE_RELEASE_LTO=off PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" cargo +nightly fuzz
+
+.PHONY: fuzz
+fuzz: toolchain ## libFuzzer on everything that reads octets; TARGET='...' one of it, SECONDS=60 each
+	@command -v cargo-fuzz >/dev/null || [ -x $(TOOLS)/bin/cargo-fuzz ] || \
+	    cargo install --quiet --locked --debug --root $(TOOLS) cargo-fuzz
+	@set -e; for target in $(or $(TARGET),$$(ls fuzz/corpus)); do \
+	    $(FUZZ) run --features libfuzzer $$target -- -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=1024; \
+	done
 
 .PHONY: advisories
 advisories: tool-deny ## cargo-deny's check for known vulnerabilities; needs the internet

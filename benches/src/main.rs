@@ -3,80 +3,60 @@
 //! Machines differ and are shared, so what counts in the result are the ratios of one run. Nothing
 //! here passes or fails.
 
-mod cni;
-mod pods;
+mod measure;
+mod nodes;
+mod plugin;
+mod report;
 mod statistics;
+mod trace;
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::pods::Node;
-use crate::statistics::Sample;
+use crate::measure::Pods;
+use crate::report::Report;
 
-/// Rounds per number of present pods. Each round calls every plugin once, in turn, so that a machine
-/// that is slow for a while is slow for all of them.
-const ROUNDS: usize = 200;
+/// Pods of each plugin that are there already, while the others come and go.
+const PRESENT: [usize; 2] = [0, 200];
 
-/// Pods that are there already, with an address each, while the others come and go.
-const PRESENT: [usize; 2] = [0, 60];
+/// How many pods come at once, and how many rounds make a sample.
+const AT_ONCE: [(usize, usize); 2] = [(1, 200), (20, 20)];
 
 fn main() -> Result<()> {
     ensure!(
         nix::unistd::geteuid().is_root(),
         "the benchmark makes network namespaces; run it as root"
     );
-    let target: PathBuf =
-        std::env::args_os().nth(1).context("usage: bench DIRECTORY-OF-THE-EXECUTABLES")?.into();
-    let mut report = String::from(HEADER);
-    for present in PRESENT {
-        let node = Node::new()?;
-        let contestants = cni::contestants(&target, node.directory())?;
-        for i in 0..present {
-            contestants[0].add(&format!("present{i}"), &pods::Sandbox::new()?)?;
-        }
-        let results = cni::measure(&contestants, ROUNDS)?;
-        write_section(&mut report, present, &results)?;
-    }
-    print!("{report}");
-    Ok(())
-}
-
-const HEADER: &str = "# Measurements
-
-Written by `make bench`. Whole processes, from their start to their end, as a container runtime sees them; each in a
-network namespace of its own. One round calls every plugin once, in turn. Times in milliseconds; compare within a
-table only.
-";
-
-fn write_section(report: &mut String, present: usize, results: &[cni::Outcome]) -> Result<()> {
-    writeln!(report, "\n## One pod, {present} pods present, {ROUNDS} rounds\n")?;
-    writeln!(
-        report,
-        "| | ADD p50 | p90 | p99 | to reference | DEL p50 | p90 | p99 | to reference |"
-    )?;
-    writeln!(report, "| --- | --- | --- | --- | --- | --- | --- | --- | --- |")?;
-    let Some(reference) = results.iter().find(|result| result.reference) else {
-        return Ok(());
+    let mut arguments = std::env::args_os().skip(1);
+    let target: PathBuf = arguments
+        .next()
+        .context("usage: bench DIRECTORY-OF-THE-EXECUTABLES [PERCENT-OF-THE-ROUNDS]")?
+        .into();
+    let percent: usize = match arguments.next() {
+        None => 100,
+        Some(percent) => percent.to_string_lossy().parse().context("a percentage of the rounds")?,
     };
-    for result in results {
-        let cells = |own: &Sample, reference: &Sample| {
-            format!(
-                "{:.2} | {:.2} | {:.2} | {:.2}",
-                own.percentile(50),
-                own.percentile(90),
-                own.percentile(99),
-                own.percentile(50) / reference.percentile(50)
-            )
-        };
-        writeln!(
-            report,
-            "| {} | {} | {} |",
-            result.name,
-            cells(&result.add, &reference.add),
-            cells(&result.del, &reference.del)
-        )?;
+
+    let mut report = Report::new()?;
+    for present in PRESENT {
+        let contestants = plugin::contestants(&target)?;
+        let mut settled = Vec::new();
+        for contestant in &contestants {
+            let pods = Pods::new(present)?;
+            pods.settle(contestant)?;
+            settled.push(pods);
+        }
+        for (at_once, rounds) in AT_ONCE {
+            let rounds = (rounds * percent).div_ceil(100);
+            let outcomes = measure::measure(&contestants, &Pods::new(at_once)?, rounds)?;
+            report.times(present, at_once, rounds, &contestants, &outcomes);
+        }
+        if present == 0 {
+            let counts: Vec<_> = contestants.iter().map(trace::add).collect::<Result<_>>()?;
+            report.counts(&contestants, &counts)?;
+        }
     }
+    print!("{}", report.finish());
     Ok(())
 }

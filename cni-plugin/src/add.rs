@@ -2,10 +2,13 @@
 
 use std::io::Write;
 
+use ipnetwork::IpNetwork;
 use warren_ipam::{AllocateError, Claim, Entry, Held, Record, Store};
 use warren_net::namespace::Namespace;
 use warren_net::pod::{self, PodError, PodInterface};
+use warren_types::ifname;
 use warren_types::node::NodeDescription;
+use warren_types::wishes::Wishes;
 
 use crate::args::Attachment;
 use crate::error::{Code, Failure};
@@ -15,10 +18,10 @@ use crate::remove;
 use crate::result::Answer;
 use crate::version::Version;
 
-/// How often a host interface's name may be found taken before it is given up: once by the leftover
-/// of the same pod and once by another interface of the container, and each twice because others act
-/// meanwhile.
-const ATTEMPTS: u32 = 4;
+/// How often a host interface's name may be found taken before it is given up: by the leftover of the
+/// same pod, once for each of its addresses, and once by another interface of the container; and each
+/// twice because others act meanwhile.
+const ATTEMPTS: u32 = 6;
 
 /// Carries it out and writes the answer to `out`.
 pub fn add(
@@ -28,7 +31,12 @@ pub fn add(
     line: &mut Line,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
-    let node = NodeDescription::read(&conf.run_dir)?;
+    let mut node = NodeDescription::read(&conf.run_dir)?;
+    let is_ipv6 = |block: &IpNetwork| block.is_ipv6();
+    if node.blocks.iter().any(is_ipv6) && !pod::has_ipv6() {
+        line.warn("without_ipv6", "this kernel has none");
+        node.blocks.retain(|block| !is_ipv6(block));
+    }
     let netns = attachment.netns.clone().unwrap_or_default();
     let namespace = Namespace::open(&netns)?;
     let store = Store::new(&conf.run_dir);
@@ -40,17 +48,24 @@ pub fn add(
         netns,
         pod: attachment.pod.clone(),
         host_interface: attachment.host_interface(),
-        mac: conf.mac,
+        mac: conf.mac.or(attachment.mac),
         mtu: conf.mtu.unwrap_or(node.pod_mtu),
+        metric: 0,
+        wishes: wishes(conf, attachment)?,
     };
-    let (held, record) = allocate(&store, &node, claim, attachment, line)?;
-    line.field("address", record.address);
-    line.field("host", &record.host_interface);
+    let claim = match &conf.prev_result {
+        // Another plugin's interface is the pod's first one.
+        Some(answer) if answer.has_default_route() => further(claim),
+        _ => claim,
+    };
+    let (held, records) = allocate(&store, &node, claim, attachment, line)?;
+    records.iter().for_each(|record| line.field("address", record.address));
+    line.field("host", &held.entry().host_interface);
     line.phase("allocate");
 
-    let outcome = connect(&namespace, &record, line).and_then(|()| {
+    let outcome = connect(&namespace, &records, line).and_then(|()| {
         line.phase("connect");
-        let answer = Answer::new(version, &record, conf.dns.take(), conf.prev_result.take());
+        let answer = Answer::new(version, &records, conf.dns.take(), conf.prev_result.take());
         print(&answer, out)
     });
     match outcome {
@@ -62,6 +77,28 @@ pub fn add(
     }
 }
 
+/// The addresses that the pod asks for: those that the runtime names, or those of its wishes.
+fn wishes(conf: &NetConf, attachment: &Attachment) -> Result<Wishes, Failure> {
+    let named = [&conf.ips, &attachment.ips].into_iter().find(|named| !named.is_empty());
+    if let Some(addresses) = named {
+        return Ok(Wishes { addresses: addresses.clone(), ..Wishes::default() });
+    }
+    let pod = attachment.pod.as_ref();
+    match pod.and_then(|pod| conf.run_dir.wishes(&pod.namespace, &pod.name)) {
+        Some(path) => Ok(Wishes::read(&path)?),
+        None => Ok(Wishes::default()),
+    }
+}
+
+/// The claim for an interface that is not the pod's first one: what leaves the pod goes on leaving it
+/// by that. The metric differs from one host interface to the next, for the kernel takes two routes
+/// to one destination only if their metrics differ.
+fn further(claim: Claim) -> Claim {
+    let digits = claim.host_interface.get(ifname::PREFIX.len()..).unwrap_or_default();
+    let number = digits.get(..4).and_then(|digits| u32::from_str_radix(digits, 16).ok());
+    Claim { metric: 1024 + number.unwrap_or_default(), ..claim }
+}
+
 /// Gets an address, and makes way for the pod if an earlier sandbox of it was left behind: a
 /// runtime whose `ADD` failed tries again with a new container ID.
 fn allocate(
@@ -70,7 +107,7 @@ fn allocate(
     mut claim: Claim,
     attachment: &Attachment,
     line: &mut Line,
-) -> Result<(Held, Record), Failure> {
+) -> Result<(Held, Vec<Record>), Failure> {
     let mut attempt = 1;
     loop {
         match store.allocate(node, claim.clone()) {
@@ -78,6 +115,7 @@ fn allocate(
                 attempt += 1;
                 if other.owner.container_id() == attachment.owner.container_id() {
                     claim.host_interface = attachment.further_host_interface();
+                    claim = further(claim);
                 } else {
                     let replaced = replace(store, &claim, &other)?;
                     line.warn("replaced", replaced);
@@ -105,8 +143,8 @@ fn replace<'e>(store: &Store, claim: &Claim, leftover: &'e Entry) -> Result<&'e 
     Ok(leftover.owner.container_id())
 }
 
-fn connect(namespace: &Namespace, record: &Record, line: &mut Line) -> Result<(), Failure> {
-    let interface = interface(record);
+fn connect(namespace: &Namespace, records: &[Record], line: &mut Line) -> Result<(), Failure> {
+    let Some(interface) = interface(records) else { return Ok(()) };
     match pod::create(namespace, &interface) {
         // The record is this container's, so what bears the name belongs to nobody.
         Err(PodError::AlreadyExists { name }) => {
@@ -119,15 +157,17 @@ fn connect(namespace: &Namespace, record: &Record, line: &mut Line) -> Result<()
     Ok(())
 }
 
-/// What the kernel should have for a record.
-pub fn interface(record: &Record) -> PodInterface {
-    PodInterface {
+/// What the kernel should have for the records of an attachment; `None` without any.
+pub fn interface(records: &[Record]) -> Option<PodInterface> {
+    let record = records.first()?;
+    Some(PodInterface {
         host_name: record.host_interface.clone(),
         pod_name: record.ifname.clone(),
-        addresses: vec![record.address],
+        addresses: records.iter().map(|record| record.address).collect(),
         mtu: record.mtu,
         pod_mac: Some(record.mac.0),
-    }
+        metric: record.metric,
+    })
 }
 
 fn print(answer: &Answer, out: &mut impl Write) -> Result<(), Failure> {

@@ -2,10 +2,12 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::net::IpAddr;
 
-use warren_ipam::{Owner, OwnerError, Pod};
+use warren_ipam::{MacAddress, Owner, OwnerError, Pod};
 
 use crate::error::{Code, Failure};
+use crate::netconf::addresses;
 use crate::version::Version;
 
 /// What is to be done: the value of `CNI_COMMAND`.
@@ -67,6 +69,10 @@ pub struct Attachment {
     pub netns: Option<String>,
     /// The names that Kubernetes has for the pod, if it is one.
     pub pod: Option<Pod>,
+    /// The addresses that the container is to have.
+    pub ips: Vec<IpAddr>,
+    /// The hardware address that it is to have.
+    pub mac: Option<MacAddress>,
 }
 
 impl Attachment {
@@ -97,14 +103,15 @@ impl Attachment {
             }
             OwnerError::Ifname(_) => invalid("CNI_IFNAME", error),
         })?;
-        let pod = match (read("CNI_ARGS")?.as_deref().map(pod), command) {
-            (None, _) => None,
-            (Some(Ok(pod)), _) => pod,
+        let pairs = match (read("CNI_ARGS")?.as_deref().map(Pairs::parse), command) {
+            (None, _) => Pairs::default(),
+            (Some(Ok(pairs)), _) => pairs,
             // A DEL cleans up as far as it can.
-            (Some(Err(_)), Command::Del) => None,
+            (Some(Err(_)), Command::Del) => Pairs::default(),
             (Some(Err(error)), _) => return Err(error),
         };
-        Ok(Self { owner, netns, pod })
+        let Pairs { pod, ips, mac } = pairs;
+        Ok(Self { owner, netns, pod, ips, mac })
     }
 
     /// The name of the veth pair's end on the host.
@@ -122,22 +129,44 @@ impl Attachment {
     }
 }
 
-/// The pod's names among the pairs of `CNI_ARGS`; other keys are other people's.
-fn pod(args: &str) -> Result<Option<Pod>, Failure> {
-    let (mut namespace, mut name) = (None, None);
-    for pair in args.split(';').filter(|pair| !pair.is_empty()) {
-        let (key, value) = pair
-            .split_once('=')
-            .ok_or_else(|| invalid("CNI_ARGS", format!("{pair:?} is not KEY=VALUE")))?;
-        match key {
-            "K8S_POD_NAMESPACE" => namespace = Some(value.to_owned()),
-            "K8S_POD_NAME" => name = Some(value.to_owned()),
-            _ => {}
+/// What concerns us of the pairs of `CNI_ARGS`; other keys are other people's.
+#[derive(Default)]
+struct Pairs {
+    pod: Option<Pod>,
+    ips: Vec<IpAddr>,
+    mac: Option<MacAddress>,
+}
+
+impl Pairs {
+    fn parse(args: &str) -> Result<Self, Failure> {
+        let wrong = |reason: &dyn fmt::Display| invalid("CNI_ARGS", reason);
+        let (mut namespace, mut name) = (None, None);
+        let mut found = Self::default();
+        for pair in args.split(';').filter(|pair| !pair.is_empty()) {
+            let (key, value) = pair
+                .split_once('=')
+                .ok_or_else(|| wrong(&format_args!("{pair:?} is not KEY=VALUE")))?;
+            match key {
+                "K8S_POD_NAMESPACE" => namespace = Some(value.to_owned()),
+                "K8S_POD_NAME" => name = Some(value.to_owned()),
+                "IP" if !value.is_empty() => {
+                    found.ips = addresses(value.split(',')).map_err(|error| wrong(&error))?;
+                }
+                "MAC" if !value.is_empty() => {
+                    let mac: MacAddress = value.parse().map_err(|error| wrong(&error))?;
+                    if !mac.is_unicast() {
+                        return Err(wrong(&format_args!("{mac} is no unicast address")));
+                    }
+                    found.mac = Some(mac);
+                }
+                _ => {}
+            }
         }
+        let not_empty = |value: &String| !value.is_empty();
+        let pod = namespace.filter(not_empty).zip(name.filter(not_empty));
+        found.pod = pod.map(|(namespace, name)| Pod { namespace, name });
+        Ok(found)
     }
-    let not_empty = |value: &String| !value.is_empty();
-    let pod = namespace.filter(not_empty).zip(name.filter(not_empty));
-    Ok(pod.map(|(namespace, name)| Pod { namespace, name }))
 }
 
 /// A variable's value; an empty one is as good as none.
@@ -230,6 +259,21 @@ mod tests {
             assert_eq!(container.pod, None, "{args}");
             assert_eq!(container.host_interface(), warren_types::ifname::for_container("a1"));
         }
+    }
+
+    #[test]
+    fn addresses_are_asked_for_by_their_keys() {
+        let args = "MAC=02:00:00:00:00:01;IgnoreUnknown=1;IP=10.0.0.5/24,fd00::5;X=1";
+        let asked = attachment(Command::Add, &with("CNI_ARGS", args)).unwrap();
+        assert_eq!(
+            asked.ips.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["10.0.0.5", "fd00::5"]
+        );
+        assert_eq!(asked.mac.unwrap().to_string(), "02:00:00:00:00:01");
+        for args in ["IP=10.0.0", "IP=10.0.0.1,", "MAC=x", "MAC=01:00:00:00:00:01"] {
+            attachment(Command::Add, &with("CNI_ARGS", args)).unwrap_err();
+        }
+        attachment(Command::Add, &with("CNI_ARGS", "IP=;MAC=")).unwrap();
     }
 
     #[test]

@@ -30,15 +30,31 @@ pub fn check(conf: &NetConf, attachment: &Attachment, line: &mut Line) -> Result
             .details("its address may be given to another pod; start the pod anew"));
     }
     line.phase("read");
-    let mut failures = Vec::new();
-    for entry in &entries {
-        let record = store.read(entry)?;
-        failures.extend(compare(answer, &record));
-        let expected = expected(answer, &record, netns);
+    let records = entries.iter().map(|entry| store.read(entry)).collect::<Result<Vec<_>, _>>()?;
+    let mut failures: Vec<_> = records.iter().flat_map(|record| compare(answer, record)).collect();
+    failures.extend(unrecorded(answer, &records, netns));
+    if let Some(expected) = expected(answer, &records, netns) {
         failures.extend(pod::check(&namespace, &expected)?.into_iter().map(Failure::from));
     }
     line.phase("compare");
     Failure::all(failures)
+}
+
+/// The addresses that `prevResult` has for the pod's interface and no record does: they may be given
+/// to another pod.
+fn unrecorded(answer: &Answer, records: &[Record], netns: &str) -> Vec<Failure> {
+    let ours = |i: &Interface| {
+        i.sandbox.as_deref() == Some(netns) && records.iter().any(|r| r.ifname == i.name)
+    };
+    let is_ours =
+        |index: Option<usize>| index.and_then(|i| answer.interfaces.get(i)).is_some_and(ours);
+    let told = answer.ips.iter().filter(|ip| is_ours(ip.interface)).map(|ip| ip.address.ip());
+    told.filter(|ip| !records.iter().any(|record| record.address == *ip))
+        .map(|ip| {
+            let message = format!("prevResult has the address {ip}, which is not recorded");
+            Failure::new(Code::CheckResult, message)
+        })
+        .collect()
 }
 
 /// What the record and `prevResult` disagree in.
@@ -65,14 +81,14 @@ fn compare(answer: &Answer, record: &Record) -> Vec<Failure> {
 
 /// What the kernel should have. A plugin that came later in the chain may have changed the pod's
 /// interface, and said so in its answer.
-fn expected(answer: &Answer, record: &Record, netns: &str) -> PodInterface {
-    let mut expected = add::interface(record);
-    let is_it = |i: &&Interface| i.name == record.ifname && i.sandbox.as_deref() == Some(netns);
+fn expected(answer: &Answer, records: &[Record], netns: &str) -> Option<PodInterface> {
+    let mut expected = add::interface(records)?;
+    let is_it = |i: &&Interface| i.name == expected.pod_name && i.sandbox.as_deref() == Some(netns);
     if let Some(told) = answer.interfaces.iter().find(is_it) {
         if let Some(Ok(mac)) = told.mac.as_deref().map(str::parse::<warren_ipam::MacAddress>) {
             expected.pod_mac = Some(mac.0);
         }
         expected.mtu = told.mtu.unwrap_or(expected.mtu);
     }
-    expected
+    Some(expected)
 }

@@ -22,7 +22,9 @@ pub fn del(conf: &NetConf, attachment: &Attachment, line: &mut Line) -> Result<(
     for entry in store.find(&attachment.owner)? {
         line.field("host", &entry.host_interface);
         match remove::attachment(&store, &entry) {
-            Ok(address) => address.iter().for_each(|address| line.field("address", address)),
+            Ok(freed) => {
+                freed.iter().flatten().for_each(|address| line.field("address", address));
+            }
             Err(failure) => failures.push(failure),
         }
         removed.push(entry.host_interface);

@@ -5,6 +5,7 @@ use warren_ipam::{AllocateError, StoreError};
 use warren_net::pod::{Difference, PodError};
 use warren_net::{namespace, netlink};
 use warren_types::node::ReadError;
+use warren_types::wishes;
 
 use crate::version::Version;
 
@@ -27,6 +28,8 @@ pub enum Code {
     TryAgainLater = 11,
     /// `STATUS`: an `ADD` would fail now.
     NotAvailable = 50,
+    /// `STATUS`: pods are cut off from other nodes, those that run already too.
+    CutOff = 51,
 
     /// All addresses of the node's blocks are in use, or it has no block.
     NoAddress = 100,
@@ -40,6 +43,8 @@ pub enum Code {
     AlreadyAttached = 104,
     /// The plugin has a bug.
     Internal = 105,
+    /// The address that is asked for cannot be given to this pod.
+    AddressRefused = 106,
 
     /// Nothing is recorded of the attachment: its address may go to another pod.
     CheckRecordMissing = 110,
@@ -65,6 +70,8 @@ pub enum Code {
     CheckHostRoute = 120,
     /// A kernel parameter of the host end has another value.
     CheckSysctl = 121,
+    /// The host end lacks the address of the pod's IPv6 next hop.
+    CheckNextHop = 122,
 }
 
 /// A failure, as the runtime is told of it.
@@ -142,11 +149,22 @@ impl From<StoreError> for Failure {
     }
 }
 
+impl From<wishes::ReadError> for Failure {
+    fn from(error: wishes::ReadError) -> Self {
+        Self::new(Code::State, error.to_string())
+    }
+}
+
 impl From<AllocateError> for Failure {
     fn from(error: AllocateError) -> Self {
         let code = match error {
             AllocateError::Store(error) => return error.into(),
-            AllocateError::NoBlock { .. } | AllocateError::Exhausted(_) => Code::NoAddress,
+            AllocateError::NoBlock { .. } | AllocateError::Exhausted { .. } => Code::NoAddress,
+            AllocateError::TwoOfAFamily(_)
+            | AllocateError::Elsewhere { .. }
+            | AllocateError::Reserved(_)
+            | AllocateError::InUse(_)
+            | AllocateError::NoBlockInPools(_) => Code::AddressRefused,
             AllocateError::AlreadyAllocated(_) => Code::AlreadyAttached,
             AllocateError::HostInterfaceTaken(_) => Code::State,
         };
@@ -191,6 +209,7 @@ impl From<Difference> for Failure {
             Difference::PodRouteMissing { .. } => Code::CheckPodRoute,
             Difference::HostRouteMissing { .. } => Code::CheckHostRoute,
             Difference::Sysctl { .. } => Code::CheckSysctl,
+            Difference::NextHopMissing { .. } => Code::CheckNextHop,
         };
         Self::new(code, difference.to_string())
     }

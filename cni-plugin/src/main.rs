@@ -40,7 +40,7 @@ const INPUT_MAX: u64 = 16 << 20;
 fn main() -> ExitCode {
     answer_panics();
     let variable = |name: &str| std::env::var_os(name);
-    let mut out = io::stdout().lock();
+    let mut out = Stdout;
     match run(&variable, io::stdin(), &mut out) {
         Ok(()) => ExitCode::SUCCESS,
         Err((version, failure)) => {
@@ -48,9 +48,23 @@ fn main() -> ExitCode {
                 to_stderr(&about());
             }
             // If even this cannot be written, the exit code still tells.
-            let _ = writeln!(out, "{}", failure.to_json(version));
+            let _ = out.write_all(format!("{}\n", failure.to_json(version)).as_bytes());
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Standard output without std's buffer. That would keep a result that could not be written, and
+/// print it together with the error.
+struct Stdout;
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(nix::unistd::write(io::stdout(), bytes)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -138,7 +152,7 @@ fn version(input: &[u8], out: &mut impl Write) -> Result<(), Failure> {
         "cniVersion": asked.unwrap_or(Version::NEWEST).as_str(),
         "supportedVersions": Version::supported(),
     });
-    writeln!(out, "{answer}")
+    out.write_all(format!("{answer}\n").as_bytes())
         .map_err(|error| Failure::new(Code::Io, format!("cannot write the result: {error}")))
 }
 
@@ -159,9 +173,7 @@ fn answer_panics() {
     std::panic::set_hook(Box::new(|info| {
         to_stderr(&format!("{info}\n"));
         let failure = Failure::new(Code::Internal, format!("the plugin has a bug: {info}"));
-        // Past std's lock on standard output: main holds it, and the panic may be another thread's.
-        let text = format!("{}\n", failure.to_json(Version::NEWEST));
-        let _ = nix::unistd::write(io::stdout(), text.as_bytes());
+        let _ = Stdout.write_all(format!("{}\n", failure.to_json(Version::NEWEST)).as_bytes());
         std::process::exit(1);
     }));
 }

@@ -1,8 +1,10 @@
 //! What the runtime says on standard input: the network configuration.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
+use ipnetwork::IpNetwork;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -31,6 +33,8 @@ pub struct NetConf {
     pub dns: Option<Value>,
     /// The hardware address that the runtime wants the pod to have.
     pub mac: Option<MacAddress>,
+    /// The addresses that the runtime wants the pod to have.
+    pub ips: Vec<IpAddr>,
     /// What `ADD` has answered so far: by the plugins before this one, or at the end of the chain.
     pub prev_result: Option<Answer>,
     /// For `GC`: what is to stay.
@@ -45,10 +49,48 @@ pub struct ValidAttachment {
     pub ifname: String,
 }
 
+/// What the runtime adds for one container, in either of two places: `runtimeConfig`, by the
+/// capabilities `mac` and `ips`, or `args.cni`, by the older convention.
 #[derive(Default, Deserialize)]
-struct RuntimeConfig {
+struct ForContainer {
     #[serde(default)]
     mac: Option<String>,
+    #[serde(default)]
+    ips: Option<Vec<String>>,
+}
+
+#[derive(Default, Deserialize)]
+struct Args {
+    #[serde(default)]
+    cni: Option<ForContainer>,
+}
+
+impl ForContainer {
+    /// The hardware address; `place` is where the configuration has it.
+    fn mac(&self, place: &str) -> Result<Option<MacAddress>, Failure> {
+        let Some(text) = self.mac.as_ref().filter(|mac| !mac.is_empty()) else { return Ok(None) };
+        let key = format!("{place}.mac");
+        match text.parse::<MacAddress>() {
+            Ok(mac) if mac.is_unicast() => Ok(Some(mac)),
+            Ok(mac) => Err(invalid(&key, &format!("{mac} is no unicast address"))),
+            Err(error) => Err(invalid(&key, &error)),
+        }
+    }
+
+    fn ips(&self, place: &str) -> Result<Vec<IpAddr>, Failure> {
+        let texts = self.ips.iter().flatten().map(String::as_str);
+        addresses(texts).map_err(|error| invalid(&format!("{place}.ips"), &error))
+    }
+}
+
+/// Addresses, each with a prefix length or without, which is the pod's /32 or /128 either way.
+pub fn addresses<'t>(texts: impl Iterator<Item = &'t str>) -> Result<Vec<IpAddr>, String> {
+    texts
+        .map(|text| {
+            let parsed = text.parse::<IpNetwork>();
+            parsed.map(|network| network.ip()).map_err(|error| format!("{text:?}: {error}"))
+        })
+        .collect()
 }
 
 /// The configuration before anything but its version was looked at.
@@ -102,20 +144,14 @@ impl Document {
         if let Some(mtu) = mtu.filter(|mtu| !(68..=65535).contains(mtu)) {
             return Err(invalid("mtu", &format!("{mtu} is not from 68 to 65535")));
         }
-        let mac = self.take::<RuntimeConfig>("runtimeConfig")?.unwrap_or_default().mac;
-        let mac = match mac.filter(|mac| !mac.is_empty()) {
-            None => None,
-            Some(text) => match text.parse::<MacAddress>() {
-                Ok(mac) if mac.is_unicast() => Some(mac),
-                Ok(mac) => {
-                    return Err(invalid(
-                        "runtimeConfig.mac",
-                        &format!("{mac} is no unicast address"),
-                    ));
-                }
-                Err(error) => return Err(invalid("runtimeConfig.mac", &error)),
-            },
-        };
+        let by_runtime: ForContainer = self.take("runtimeConfig")?.unwrap_or_default();
+        let by_args: ForContainer =
+            self.take::<Args>("args")?.unwrap_or_default().cni.unwrap_or_default();
+        let mac = by_runtime.mac("runtimeConfig")?.or(by_args.mac("args.cni")?);
+        let mut ips = by_runtime.ips("runtimeConfig")?;
+        if ips.is_empty() {
+            ips = by_args.ips("args.cni")?;
+        }
         // The specification's text and its library disagreed on the name; runtimes send both.
         let valid_attachments = match self.attachments("cni.dev/valid-attachments")? {
             None => self.attachments("cni.dev/attachments")?,
@@ -131,6 +167,7 @@ impl Document {
             },
             dns: self.take("dns")?,
             mac,
+            ips,
             prev_result: self.take("prevResult")?,
             valid_attachments,
         })
@@ -205,15 +242,28 @@ mod tests {
         let (_, conf) = parse(
             r#"{"cniVersion":"1.1.0","name":"k8s","runDir":"/tmp/n1","mtu":1400,"logLevel":"debug",
                 "logFile":"/tmp/log","dns":{"nameservers":["10.0.0.1"]},
-                "runtimeConfig":{"mac":"02:00:00:00:00:01","portMappings":[]},
+                "runtimeConfig":{"mac":"02:00:00:00:00:01","portMappings":[],"ips":["10.0.0.5/24","fd00::5"]},
+                "args":{"cni":{"ips":["10.0.0.9"],"labels":[]}},
                 "cni.dev/valid-attachments":[{"containerID":"a","ifname":"eth0"}]}"#,
         )
         .unwrap();
         assert_eq!(conf.run_dir, RunDir::new("/tmp/n1"));
         assert_eq!((conf.mtu, conf.log.level), (Some(1400), Level::Debug));
         assert_eq!(conf.mac.unwrap().to_string(), "02:00:00:00:00:01");
+        assert_eq!(conf.ips, ["10.0.0.5", "fd00::5"].map(|ip| ip.parse::<IpAddr>().unwrap()));
         assert_eq!(conf.valid_attachments.unwrap()[0].container_id, "a");
         assert!(conf.dns.is_some());
+    }
+
+    #[test]
+    fn what_the_older_convention_asks_for_is_read_too() {
+        let (_, conf) = parse(
+            r#"{"cniVersion":"1.0.0","name":"k8s","runtimeConfig":{"ips":null},
+                "args":{"cni":{"ips":["10.0.0.9"],"mac":"02:00:00:00:00:02"}}}"#,
+        )
+        .unwrap();
+        assert_eq!(conf.ips, ["10.0.0.9".parse::<IpAddr>().unwrap()]);
+        assert_eq!(conf.mac.unwrap().to_string(), "02:00:00:00:00:02");
     }
 
     #[test]
@@ -264,6 +314,9 @@ mod tests {
             (r#""name":"a","logLevel":"loud""#, "logLevel", "loud"),
             (r#""name":"a","prevResult":[]"#, "prevResult", "invalid"),
             (r#""name":"a","runtimeConfig":{"mac":"1"}"#, "runtimeConfig.mac", "hardware address"),
+            (r#""name":"a","runtimeConfig":{"ips":["x"]}"#, "runtimeConfig.ips", r#""x""#),
+            (r#""name":"a","args":{"cni":{"ips":["1.2.3"]}}"#, "args.cni.ips", "1.2.3"),
+            (r#""name":"a","args":1"#, "args", "invalid type"),
             (
                 r#""name":"a","runtimeConfig":{"mac":"01:00:00:00:00:00"}"#,
                 "runtimeConfig.mac",

@@ -9,13 +9,13 @@ use warren_net::pod;
 use crate::error::Failure;
 
 /// Removes an attachment; `None` if someone else did while this waited for them.
-pub fn attachment(store: &Store, entry: &Entry) -> Result<Option<IpAddr>, Failure> {
+pub fn attachment(store: &Store, entry: &Entry) -> Result<Option<Vec<IpAddr>>, Failure> {
     store.hold(entry)?.map(|record| held(store, record)).transpose()
 }
 
 /// Removes an attachment whose record is held. The veth pair goes first: an address whose route is
 /// still there must not be given to another pod.
-pub fn held(store: &Store, held: Held) -> Result<IpAddr, Failure> {
+pub fn held(store: &Store, held: Held) -> Result<Vec<IpAddr>, Failure> {
     pod::delete(&held.entry().host_interface)?;
     Ok(store.release(held)?)
 }

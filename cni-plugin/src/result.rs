@@ -14,7 +14,7 @@ use ipnetwork::IpNetwork;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use warren_ipam::{MacAddress, Record};
-use warren_net::pod::{GATEWAY, HOST_MAC};
+use warren_net::pod::{GATEWAY, GATEWAY6, HOST_MAC};
 
 use crate::version::Version;
 
@@ -81,16 +81,18 @@ impl Interface {
 }
 
 impl Answer {
-    /// What to answer for a pod that was connected as `record` says: what is in `previous`, if this
+    /// What to answer for a pod that was connected as `records` say: what is in `previous`, if this
     /// plugin is not the first of its chain, and then its own part.
     pub fn new(
         version: Version,
-        record: &Record,
+        records: &[Record],
         dns: Option<Value>,
         previous: Option<Self>,
     ) -> Self {
         let mut answer = previous.unwrap_or_default();
         version.as_str().clone_into(&mut answer.cni_version);
+        answer.dns = dns.or(answer.dns);
+        let Some(record) = records.first() else { return answer };
         let interface = |name: &str, mac: MacAddress, sandbox: Option<&str>| Interface {
             name: name.to_owned(),
             mac: Some(mac.to_string()),
@@ -100,23 +102,30 @@ impl Answer {
         };
         answer.interfaces.push(interface(&record.host_interface, MacAddress(HOST_MAC), None));
         answer.interfaces.push(interface(&record.ifname, record.mac, Some(&record.netns)));
-        answer.ips.push(Ip {
-            version: (version < Version::V1_0_0).then(|| family(record.address).to_owned()),
-            address: IpNetwork::from(record.address),
-            gateway: Some(GATEWAY.into()),
-            interface: Some(answer.interfaces.len() - 1),
-            other: Map::new(),
-        });
-        answer.routes.push(serde_json::json!({"dst": "0.0.0.0/0", "gw": GATEWAY}));
-        answer.dns = dns.or(answer.dns);
+        for Record { address, .. } in records {
+            let (family, gateway, everything) = match address {
+                IpAddr::V4(_) => ("4", IpAddr::from(GATEWAY), "0.0.0.0/0"),
+                IpAddr::V6(_) => ("6", IpAddr::from(GATEWAY6), "::/0"),
+            };
+            answer.ips.push(Ip {
+                version: (version < Version::V1_0_0).then(|| family.to_owned()),
+                address: IpNetwork::from(*address),
+                gateway: Some(gateway),
+                interface: Some(answer.interfaces.len() - 1),
+                other: Map::new(),
+            });
+            answer.routes.push(serde_json::json!({"dst": everything, "gw": gateway}));
+        }
         answer
     }
-}
 
-fn family(address: IpAddr) -> &'static str {
-    match address {
-        IpAddr::V4(_) => "4",
-        IpAddr::V6(_) => "6",
+    /// Whether it has a route to everything, by one of its interfaces or another way.
+    pub fn has_default_route(&self) -> bool {
+        let is_default = |route: &Value| {
+            let to = route.get("dst").and_then(Value::as_str);
+            to.is_some_and(|to| to == "0.0.0.0/0" || to == "::/0")
+        };
+        self.routes.iter().any(is_default)
     }
 }
 
@@ -139,13 +148,14 @@ mod tests {
             host_interface: "calic440f455693".into(),
             mac: "0a:58:ac:10:34:81".parse().unwrap(),
             mtu: 1480,
+            metric: 0,
             created: jiff::Timestamp::UNIX_EPOCH,
         }
     }
 
     fn answer(version: Version, dns: Option<Value>, previous: Option<Value>) -> Value {
         let previous = previous.map(|value| serde_json::from_value(value).unwrap());
-        serde_json::to_value(Answer::new(version, &record(), dns, previous)).unwrap()
+        serde_json::to_value(Answer::new(version, &[record()], dns, previous)).unwrap()
     }
 
     #[test]
@@ -176,6 +186,21 @@ mod tests {
                    "interfaces": [plus(&host, "mtu", 1480.into()), plus(&pod, "mtu", 1480.into())],
                    "ips": [ip], "routes": routes, "dns": {"search": ["x"]}})
         );
+    }
+
+    #[test]
+    fn an_attachment_with_two_addresses_has_one_pair_of_interfaces() {
+        let second = Record { address: "fd00:52::84".parse().unwrap(), ..record() };
+        let answer = Answer::new(Version::V0_4_0, &[record(), second], None, None);
+        assert!(answer.has_default_route());
+        let answer = serde_json::to_value(answer).unwrap();
+        assert_eq!(answer["interfaces"].as_array().unwrap().len(), 2);
+        let next_hop = "fe80::ecee:eeff:feee:eeee";
+        assert_eq!(
+            answer["ips"][1],
+            json!({"version": "6", "address": "fd00:52::84/128", "gateway": next_hop, "interface": 1})
+        );
+        assert_eq!(answer["routes"][1], json!({"dst": "::/0", "gw": next_hop}));
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! `STATUS`: whether an `ADD` would find an address. Two small reads, because runtimes ask every few
-//! seconds.
+//! `STATUS`: whether an `ADD` would find an address, and whether pods reach other nodes. Some small
+//! reads and one question to the kernel, because runtimes ask every few seconds.
 
 use warren_ipam::Store;
+use warren_net::reach;
 use warren_types::node::NodeDescription;
 
 use crate::error::{Code, Failure};
@@ -9,9 +10,13 @@ use crate::netconf::NetConf;
 
 /// Carries it out.
 pub fn status(conf: &NetConf) -> Result<(), Failure> {
-    let ready = || -> Result<(), Failure> {
-        let node = NodeDescription::read(&conf.run_dir)?;
-        Ok(Store::new(&conf.run_dir).has_room(&node)?)
-    };
-    ready().map_err(|failure| failure.with_code(Code::NotAvailable))
+    let unavailable = |failure: Failure| failure.with_code(Code::NotAvailable);
+    let node = NodeDescription::read(&conf.run_dir).map_err(|error| unavailable(error.into()))?;
+    let cut_off = reach::obstacles(node.address, node.tunnel.as_deref())?;
+    let mut failures: Vec<_> =
+        cut_off.iter().map(|what| Failure::new(Code::CutOff, what.to_string())).collect();
+    if let Err(error) = Store::new(&conf.run_dir).has_room(&node) {
+        failures.push(unavailable(error.into()));
+    }
+    Failure::all(failures)
 }

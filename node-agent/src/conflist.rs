@@ -6,11 +6,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use serde::Deserialize;
 use serde_json::Value;
 use warren_types::run_dir::{self, RunDir};
 
 use crate::commands::install::PLUGIN;
+use crate::config::CniConfig;
 use crate::durable;
 
 /// The file's name. Runtimes take the first of their directory.
@@ -18,16 +18,6 @@ pub const NAME: &str = "10-warren.conflist";
 
 /// What is written where nothing else is configured.
 const DEFAULT: &str = include_str!("../../deploy/10-warren.conflist");
-
-/// What the configuration says of it.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct CniConfig {
-    /// The runtime's directory for network configurations.
-    pub conf_dir: PathBuf,
-    /// A file whose content to use instead of the one that comes with the agent.
-    pub conflist: Option<PathBuf>,
-}
 
 /// The file that the agent keeps there.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,6 +5,7 @@
 
 mod bfd;
 mod cleanup;
+mod deploy;
 mod kubernetes;
 mod running;
 

@@ -8,6 +8,7 @@
 //! | [`environment`] | where everything runs: packages, a kernel with ipip, namespaces that die with the test |
 //! | [`lab`] | nodes and the switch between them, agents, pods, BIRD, traffic, captures |
 //! | [`data_centre`] | what the demo shows, and what `make lab` opens a shell in |
+//! | [`cluster`] | a Kubernetes cluster, for scenarios of its own |
 //! | [`trial`] | a scenario as a test: its lab is made and ended, and what it was like is told when it fails |
 //!
 //! ```text
@@ -20,6 +21,7 @@
 //!                          └─ one namespace per pod (Nx)
 //! ```
 
+pub mod cluster;
 pub mod data_centre;
 pub mod environment;
 pub mod lab;

@@ -1,5 +1,6 @@
 //! Scenarios as tests.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use anyhow::{Error, Result};
@@ -22,12 +23,17 @@ fn run(scenario: Scenario) -> Result<(), Failed> {
     let problem = match result {
         Ok(Ok(())) => return Ok(()),
         Ok(Err(error)) => format!("{error:#}"),
-        Err(panic) => match panic.downcast_ref::<String>() {
-            Some(text) => text.clone(),
-            None => panic.downcast_ref::<&str>().copied().unwrap_or("it panicked").to_owned(),
-        },
+        Err(panic) => panic_message(&*panic),
     };
     Err(Failed::from(format!("{problem}\n\n{}", lab.report())))
+}
+
+/// What somebody said who panicked.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
+    match panic.downcast_ref::<String>() {
+        Some(text) => text.clone(),
+        None => panic.downcast_ref::<&str>().copied().unwrap_or("it panicked").to_owned(),
+    }
 }
 
 fn describe(error: Error) -> Failed {

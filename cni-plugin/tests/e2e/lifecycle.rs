@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::support::{Call, Node, Sandbox, ip, pod, run, with_result};
 use serde_json::{Value, json};
 use warren_net::pod::host_interfaces;
+use warren_types::node::NodeDescription;
 
 #[test]
 fn a_pod_is_connected_checked_and_disconnected_in_every_version() {
@@ -44,6 +45,7 @@ fn the_node_and_the_pod_reach_each_other() {
     let node = Node::new();
     // The pod's next hop is answered for by proxy ARP, which takes a route to it: a node's default.
     for command in [
+        "address del 192.168.0.176/32 dev lo",
         "link add nic type veth peer name wire",
         "address add 192.168.0.176/24 dev nic",
         "link set wire up",
@@ -121,13 +123,17 @@ fn a_container_can_have_a_second_interface() {
     let sandbox = Sandbox::new();
     let first = pod("nginx", "a", &sandbox);
     let result = node.call("ADD", &first).ok();
-    // A pod has one default route: this plugin's second interface has to wait for routes of its own.
-    sandbox.ip("route del default");
-    sandbox.ip("route del 169.254.1.1");
     let second = Call { ifname: "net1".into(), ..first.clone() };
     let other = node.call("ADD", &second).ok();
     assert_ne!(other["interfaces"][0]["name"], result["interfaces"][0]["name"]);
     assert_ne!(other["ips"][0]["address"], result["ips"][0]["address"]);
+    assert!(sandbox.ip("route get 192.0.2.1").contains("via 169.254.1.1 dev eth0"));
+    node.call("CHECK", &with_result(&first, &result)).ok();
+    node.call("CHECK", &with_result(&second, &other)).ok();
+    // A third, while the second is there.
+    let third = Call { ifname: "net2".into(), ..first.clone() };
+    node.call("ADD", &third).ok();
+    node.call("DEL", &third).ok();
     node.call("DEL", &first).ok();
     node.call("CHECK", &with_result(&second, &other)).ok();
     node.call("DEL", &second).ok();
@@ -250,6 +256,42 @@ fn status_says_why_no_pod_could_start() {
     assert_eq!((code, message.as_str()), (50, "no free address in 10.0.0.0/31 (1 of 1 in use)"));
     node.call("DEL", &call).ok();
     node.call("STATUS", &Call::default()).ok();
+}
+
+#[test]
+fn status_says_that_running_pods_are_cut_off_too() {
+    let node = Node::new();
+    let status = || node.call("STATUS", &Call::default());
+    node.describe("10.0.0.0/32", &["10.0.0.0"]);
+    assert_eq!(status().error().0, 50);
+    ip("address del 192.168.0.176/32 dev lo");
+    // The worse of the two gives the code, and both are told.
+    assert_eq!(
+        status().error(),
+        (
+            51,
+            "the node does not have its address 192.168.0.176 any more; besides: no free address \
+             in 10.0.0.0/32 (0 of 0 in use)"
+                .into()
+        )
+    );
+    node.describe("10.0.0.0/31", &[]);
+    assert_eq!(status().error().0, 51);
+    ip("address add 192.168.0.176/32 dev lo");
+    status().ok();
+
+    let mut description = NodeDescription::read(&node.run_dir()).unwrap();
+    description.tunnel = Some("tunl0".into());
+    description.write(&node.run_dir()).unwrap();
+    // A kernel with the module ipip has the device in every namespace.
+    if !ip("-o link").contains("tunl0") {
+        ip("link add tunl0 type veth peer name other");
+    }
+    let (code, message) = status().error();
+    assert!(code == 51 && message.contains("the tunnel device tunl0 is down"), "{message}");
+    std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
+    ip("link set tunl0 up");
+    status().ok();
 }
 
 #[test]

@@ -2,9 +2,13 @@
 // `cfg(test)` holds for all of this; clippy wants to see it where helpers of tests may panic.
 
 #[cfg(test)]
+mod addresses;
+#[cfg(test)]
 mod bad_input;
 #[cfg(test)]
 mod check;
+#[cfg(test)]
+mod families;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]

@@ -77,6 +77,9 @@ impl Node {
             "this test makes network namespaces: it has to run as root"
         );
         unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace of its own");
+        // The node's own address: without it, running pods would be cut off.
+        ip("link set lo up");
+        ip("address add 192.168.0.176/32 dev lo");
         let node = Self::undescribed();
         node.describe("172.16.52.128/26", &["172.16.52.128"]);
         node
@@ -97,13 +100,20 @@ impl Node {
 
     /// Writes what the agent would.
     pub fn describe(&self, block: &str, reserved: &[&str]) {
+        self.describe_blocks(&[block], reserved);
+    }
+
+    /// The same with several blocks.
+    pub fn describe_blocks(&self, blocks: &[&str], reserved: &[&str]) {
         let node = NodeDescription {
             format_version: FORMAT_VERSION,
             name: "node1".into(),
             address: "192.168.0.176".parse().unwrap(),
-            blocks: vec![block.parse().unwrap()],
+            blocks: blocks.iter().map(|b| b.parse().unwrap()).collect(),
             reserved: reserved.iter().map(|r| r.parse().unwrap()).collect(),
             pod_mtu: 1480,
+            cool_down_seconds: 0,
+            tunnel: None,
         };
         node.write(&self.run_dir()).unwrap();
     }

@@ -15,6 +15,16 @@ pub enum Family {
     Ipv6Unicast,
 }
 
+impl Family {
+    /// The family that routes to this destination are of.
+    pub fn of(prefix: &IpNetwork) -> Self {
+        match prefix {
+            IpNetwork::V4(_) => Self::Ipv4Unicast,
+            IpNetwork::V6(_) => Self::Ipv6Unicast,
+        }
+    }
+}
+
 /// The first message of each side (RFC 4271, 4.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Open {

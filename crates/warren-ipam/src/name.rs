@@ -33,8 +33,9 @@ impl Name {
             owner: Owner::new(container_id, ifname).ok()?,
             host_interface: host_interface.to_owned(),
         };
-        // Two spellings of one address would be two names for it.
-        (is_ifname(host_interface) && name.to_file_name() == file_name).then_some(name)
+        // Two spellings of one address would be two names for it. Of IPv4 there is one that is read.
+        let spelt = name.address.is_ipv4() || name.address.to_string() == address;
+        (is_ifname(host_interface) && spelt).then_some(name)
     }
 }
 

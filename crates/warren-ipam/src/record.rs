@@ -10,7 +10,8 @@ use crate::mac::MacAddress;
 /// The version of the format; a reader refuses a greater one.
 pub const FORMAT_VERSION: u32 = 1;
 
-/// An attachment: which address went to whom, and what was made for it.
+/// An address: to whom it went, and what was made for it. An attachment with addresses of both
+/// families has two records, which differ in the address only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
@@ -35,8 +36,15 @@ pub struct Record {
     pub mac: MacAddress,
     /// The MTU of the pod's interface, in bytes.
     pub mtu: u32,
+    /// The metric of the pod's routes by this interface; 0 for the pod's first interface.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub metric: u32,
     /// When the address was given.
     pub created: Timestamp,
+}
+
+fn is_zero(metric: &u32) -> bool {
+    *metric == 0
 }
 
 /// A pod as Kubernetes names it.

@@ -8,6 +8,7 @@
 //! | [`pod`] | one pod's veth pair, addresses and routes: create, check, delete | plugin |
 //! | [`desired`] | what the node's tunnel and routes should be: a pure function | dataplane |
 //! | [`ipip`] | having the kernel load its ipip module | agent |
+//! | [`reach`] | what can be seen to keep a node's pods from other nodes | plugin |
 //! | [`rules`] | what the node's packet rules should be, and nf_tables by netlink | dataplane |
 //! | [`dataplane`] | brings the kernel there and keeps it there, on a thread of its own | agent |
 
@@ -17,6 +18,7 @@ pub mod ipip;
 pub mod namespace;
 pub mod netlink;
 pub mod pod;
+pub mod reach;
 pub mod rules;
 mod sys;
 pub mod sysctl;

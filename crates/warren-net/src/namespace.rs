@@ -1,6 +1,6 @@
 //! Network namespaces: opening one by its path, and acting within it.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::linux::fs::MetadataExt;
@@ -117,13 +117,19 @@ impl Namespace {
     /// # Errors
     /// When /proc is not mounted.
     pub fn is_current(&self) -> Result<bool, Error> {
-        let own =
-            fs::metadata(OWN).map_err(|source| Error::Open { path: PathBuf::from(OWN), source })?;
-        let this = self
-            .file
-            .metadata()
-            .map_err(|source| Error::Open { path: self.path.clone(), source })?;
-        Ok((own.st_dev(), own.st_ino()) == (this.st_dev(), this.st_ino()))
+        self.is(&Self::current()?)
+    }
+
+    /// Whether both are the same namespace, by whatever path each was opened.
+    ///
+    /// # Errors
+    /// When one cannot be examined.
+    pub fn is(&self, other: &Self) -> Result<bool, Error> {
+        let identity = |namespace: &Self| match namespace.file.metadata() {
+            Ok(file) => Ok((file.st_dev(), file.st_ino())),
+            Err(source) => Err(Error::Open { path: namespace.path.clone(), source }),
+        };
+        Ok(identity(self)? == identity(other)?)
     }
 
     /// Runs `act` with the calling thread in this namespace, and takes the thread back to its own.
@@ -138,7 +144,14 @@ impl Namespace {
     /// reason for but want of memory, the process aborts: all that it did from then on would happen
     /// to the wrong namespace.
     pub fn within<T>(&self, act: impl FnOnce() -> T) -> Result<T, Error> {
-        let own = Self::current()?;
+        self.visit(&Self::current()?, act)
+    }
+
+    /// [`Namespace::within`] for a caller that has its thread's own namespace open already.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn visit<T>(&self, own: &Self, act: impl FnOnce() -> T) -> Result<T, Error> {
         setns(&self.file, CloneFlags::CLONE_NEWNET)
             .map_err(|errno| Error::Enter { path: self.path.clone(), source: errno.into() })?;
         // A guard, so that a panic of `act` is caught, if it is, where it belongs.
@@ -148,9 +161,9 @@ impl Namespace {
 }
 
 /// Takes the thread back to its own namespace when dropped.
-struct Back(Namespace);
+struct Back<'n>(&'n Namespace);
 
-impl Drop for Back {
+impl Drop for Back<'_> {
     fn drop(&mut self) {
         if let Err(errno) = setns(&self.0.file, CloneFlags::CLONE_NEWNET) {
             eprintln!("cannot return to the node's network namespace, and so give up: {errno}");

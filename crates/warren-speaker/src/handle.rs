@@ -1,13 +1,13 @@
 //! How the rest of the program talks to the speaker.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
 use ipnetwork::IpNetwork;
 use tokio::sync::{mpsc, oneshot, watch};
-use warren_bgp::policy::ImportPolicy;
+use warren_bgp::policy::{ImportPolicy, PeerPolicy};
 use warren_bgp::rib::PathChange;
 
 use crate::settings::{PeerSettings, PeerSnapshot};
@@ -32,6 +32,8 @@ pub(crate) struct Wanted {
     pub(crate) peers: Arc<Vec<PeerSettings>>,
     pub(crate) originated: Arc<BTreeSet<IpNetwork>>,
     pub(crate) policy: Arc<ImportPolicy>,
+    pub(crate) peer_policies: Arc<BTreeMap<IpNetwork, Arc<PeerPolicy>>>,
+    pub(crate) graceful_shutdown: bool,
 }
 
 /// What the actor is asked.
@@ -81,6 +83,18 @@ impl Speaker {
     /// Which routes to believe from now on; those already here are judged again.
     pub fn set_import_policy(&self, policy: ImportPolicy) {
         self.wanted.send_modify(|wanted| wanted.policy = Arc::new(policy));
+    }
+
+    /// What operators have settled for peers, by their addresses, in place of what was before: the
+    /// longest prefix counts. It takes effect without restarting a session.
+    pub fn set_peer_policies(&self, policies: BTreeMap<IpNetwork, Arc<PeerPolicy>>) {
+        self.wanted.send_modify(|wanted| wanted.peer_policies = Arc::new(policies));
+    }
+
+    /// Whether this node is about to go away, so that peers are to prefer any other path while it
+    /// still carries packets (RFC 8326).
+    pub fn set_graceful_shutdown(&self, is_on: bool) {
+        self.wanted.send_modify(|wanted| wanted.graceful_shutdown = is_on);
     }
 
     /// How each peer is doing, by address; empty when the speaker has ended.

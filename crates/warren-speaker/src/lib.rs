@@ -45,7 +45,7 @@ use tokio::sync::mpsc;
 
 pub use handle::{PathChanges, Speaker};
 pub use settings::{PeerSettings, PeerSnapshot, SpeakerConfig, StartError};
-pub use warren_bgp::policy::{ImportPolicy, Refusal};
+pub use warren_bgp::policy::{ImportPolicy, PeerPolicy, Refusal};
 pub use warren_bgp::rib::{BestPath, PathChange};
 pub use warren_bgp::session::{HoldTime, State};
 

@@ -14,6 +14,8 @@ pub struct SpeakerConfig {
     pub local_as: u32,
     /// This node's BGP identifier (RFC 4271, 4.2); never 0.0.0.0.
     pub router_id: Ipv4Addr,
+    /// The cluster that this node reflects routes for (RFC 4456, 7); by default its BGP identifier.
+    pub cluster_id: Option<Ipv4Addr>,
     /// Where peers connect to. Port 0 takes a free one. `[::]` takes IPv4 as well.
     pub listen: SocketAddr,
 }
@@ -33,6 +35,10 @@ pub struct PeerSettings {
     pub hold_time: HoldTime,
     /// This node's address to connect from; by default the kernel chooses.
     pub source: Option<IpAddr>,
+    /// This node's AS number towards this peer; by default the one it has.
+    pub local_as: Option<u32>,
+    /// Whether it is an internal peer that this node reflects routes for (RFC 4456).
+    pub route_reflector_client: bool,
 }
 
 /// How a peer is doing.

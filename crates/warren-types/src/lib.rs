@@ -9,6 +9,7 @@
 //! | [`status`] | what the agent knows of itself | agent | operator |
 //! | [`control`] | how the operator's command asks the agent | both | both |
 //! | [`pool`] | address pools and how packets cross between nodes | operator | agent |
+//! | [`wishes`] | what a pod asks of the address management | operator | plugin |
 //! | [`ifname`] | how the host end of a pod's veth pair is called | | both |
 
 pub mod control;
@@ -18,3 +19,4 @@ pub mod node;
 pub mod pool;
 pub mod run_dir;
 pub mod status;
+pub mod wishes;

@@ -24,10 +24,17 @@ pub struct NodeDescription {
     pub address: IpAddr,
     /// The blocks that pods of this node get their addresses from, in the order of use.
     pub blocks: Vec<IpNetwork>,
-    /// Addresses inside the blocks that no pod may get: the tunnel's own.
-    pub reserved: Vec<IpAddr>,
+    /// What of the blocks no pod may get: the tunnel's own addresses, and what the configuration
+    /// reserves.
+    pub reserved: Vec<IpNetwork>,
     /// The MTU of a pod's interface, in bytes: the NIC's less the encapsulation's header.
     pub pod_mtu: u32,
+    /// For how long an address that a pod has given back is given to nobody, in seconds.
+    #[serde(default)]
+    pub cool_down_seconds: u64,
+    /// The tunnel device that pods' packets to other nodes go through, where there is one.
+    #[serde(default)]
+    pub tunnel: Option<String>,
 }
 
 /// Why the node description could not be read.
@@ -76,9 +83,9 @@ impl NodeDescription {
     /// # Errors
     /// See [`ReadError`].
     pub fn read(run_dir: &RunDir) -> Result<Self, ReadError> {
-        let file = run_dir.node_description();
-        let path = file.display().to_string();
-        let text = match std::fs::read(&file) {
+        let description = run_dir.node_description();
+        let path = description.display().to_string();
+        let text = match file::read(&description) {
             Ok(text) => text,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 return Err(ReadError::Missing { path });
@@ -123,6 +130,8 @@ mod tests {
             blocks: vec!["172.16.52.128/26".parse().unwrap()],
             reserved: vec!["172.16.52.128".parse().unwrap()],
             pod_mtu: 1480,
+            cool_down_seconds: 30,
+            tunnel: Some("tunl0".into()),
         }
     }
 
@@ -133,6 +142,17 @@ mod tests {
         assert!(matches!(NodeDescription::read(&run_dir), Err(ReadError::Missing { .. })));
         description().write(&run_dir).unwrap();
         assert_eq!(NodeDescription::read(&run_dir).unwrap(), description());
+    }
+
+    #[test]
+    fn what_an_older_agent_wrote_is_understood() {
+        let dir = tempfile::tempdir().unwrap();
+        let run_dir = RunDir::new(dir.path());
+        let text = r#"{"formatVersion":1,"name":"node1","address":"192.168.0.176",
+            "blocks":["172.16.52.128/26"],"reserved":["172.16.52.128"],"podMtu":1480}"#;
+        std::fs::write(run_dir.node_description(), text).unwrap();
+        let expected = NodeDescription { cool_down_seconds: 0, tunnel: None, ..description() };
+        assert_eq!(NodeDescription::read(&run_dir).unwrap(), expected);
     }
 
     #[test]

@@ -29,6 +29,24 @@ impl RunDir {
         self.0.join("node.json")
     }
 
+    /// Where a pod's [wishes](crate::wishes::Wishes) lie, if it has any. None: a pod of such a name
+    /// has none, for Kubernetes has no such names.
+    pub fn wishes(&self, namespace: &str, name: &str) -> Option<PathBuf> {
+        let is_name = |text: &str| {
+            let plain =
+                |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, b'-' | b'.');
+            !text.is_empty() && !text.starts_with('.') && text.bytes().all(plain)
+        };
+        // A namespace has no dot, so the first one ends it.
+        let both = is_name(namespace) && !namespace.contains('.') && is_name(name);
+        both.then(|| self.0.join("wishes").join(format!("{namespace}.{name}")))
+    }
+
+    /// Where the plugin tells the agent what it did, and the agent listens while it runs.
+    pub fn reports(&self) -> PathBuf {
+        self.0.join("reports.sock")
+    }
+
     /// The directory of the address management's records.
     pub fn ipam(&self) -> PathBuf {
         self.0.join("ipam")
@@ -43,5 +61,28 @@ impl RunDir {
 impl Default for RunDir {
     fn default() -> Self {
         Self::new(DEFAULT)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wishes_lie_inside_their_directory_whatever_the_pod_is_called() {
+        let run_dir = RunDir::new("/run/warren");
+        let path = run_dir.wishes("default", "web-0.a").unwrap();
+        assert_eq!(path, Path::new("/run/warren/wishes/default.web-0.a"));
+        for (namespace, name) in [
+            ("", "a"),
+            ("a", ""),
+            ("a.b", "c"),
+            ("a", "../../x"),
+            ("..", "a"),
+            ("a", ".."),
+            ("a", "B"),
+        ] {
+            assert_eq!(run_dir.wishes(namespace, name), None, "{namespace} {name}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 use ipnetwork::IpNetwork;
 use warren_types::pool::{self, Encapsulation};
 
+use super::filter::peer_policy;
 use super::{Config, DatastoreKind};
 
 /// Finds the first thing that cannot work.
@@ -21,10 +22,18 @@ pub fn check(config: &Config) -> Result<(), String> {
                     node's address"
             .into());
     }
+    if config.route_reflector_cluster_id.is_some_and(|id| id.is_unspecified()) {
+        return Err(
+            "routeReflectorClusterId: 0.0.0.0 is no cluster; leave it out to have the BGP \
+                    identifier"
+                .into(),
+        );
+    }
     hold_time("holdTimeSeconds", config.hold_time_seconds)?;
     config.bfd.check("bfd")?;
     pools(config)?;
     blocks(config)?;
+    filters(config)?;
     peers(config)
 }
 
@@ -115,6 +124,15 @@ fn peers(config: &Config) -> Result<(), String> {
         if peer.as_number == Some(0) {
             return Err(format!("peers: {}: asNumber 0 is reserved (RFC 7607)", peer.address));
         }
+        let at = |key: &str| format!("peers: {}: {key}", peer.address);
+        peer_policy(&config.filters, &peer.filters).map_err(|why| at(&why))?;
+        let local_as = peer.local_as_number.unwrap_or(config.as_number);
+        if local_as == 0 {
+            return Err(at("localASNumber: 0 is reserved (RFC 7607)"));
+        }
+        if peer.route_reflector_client && peer.as_number.unwrap_or(config.as_number) != local_as {
+            return Err(at("routeReflectorClient: only a peer of the same AS can be a client"));
+        }
         if let Some(seconds) = peer.hold_time_seconds {
             hold_time(&format!("peers: {}: holdTimeSeconds", peer.address), seconds)?;
         }
@@ -125,7 +143,18 @@ fn peers(config: &Config) -> Result<(), String> {
     Ok(())
 }
 
-fn canonical(key: &str, network: IpNetwork) -> Result<(), String> {
+fn filters(config: &Config) -> Result<(), String> {
+    for (i, filter) in config.filters.iter().enumerate() {
+        if config.filters.iter().skip(i + 1).any(|other| other.name == filter.name) {
+            return Err(format!("filters: {} is there twice", filter.name));
+        }
+        // Also those that no peer names yet.
+        peer_policy(std::slice::from_ref(filter), std::slice::from_ref(&filter.name))?;
+    }
+    Ok(())
+}
+
+pub(super) fn canonical(key: &str, network: IpNetwork) -> Result<(), String> {
     if network.ip() == network.network() {
         return Ok(());
     }

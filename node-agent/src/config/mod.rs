@@ -2,6 +2,7 @@
 
 mod bfd;
 mod check;
+pub mod filter;
 #[cfg(test)]
 mod tests;
 
@@ -10,11 +11,10 @@ use std::path::{Path, PathBuf};
 
 use ipnetwork::IpNetwork;
 use serde::Deserialize;
+use warren_bgp::policy::NextHopMode;
 use warren_types::pool::Pool;
 
 pub use bfd::BfdConfig;
-
-use crate::conflist::CniConfig;
 
 /// What the file says. A key that is not here is an error that names it and its line.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -47,6 +47,12 @@ pub struct Config {
     /// Bidirectional Forwarding Detection.
     #[serde(default)]
     pub bfd: BfdConfig,
+    /// Whether this node is about to go away, so that peers are to prefer any other path while it
+    /// still carries packets (RFC 8326).
+    #[serde(default)]
+    pub graceful_shutdown: bool,
+    /// The cluster that this node reflects routes for (RFC 4456, 7); default the BGP identifier.
+    pub route_reflector_cluster_id: Option<Ipv4Addr>,
     /// The protocol number of the routes that the agent keeps.
     #[serde(default = "default_route_protocol")]
     pub route_protocol: u8,
@@ -60,6 +66,30 @@ pub struct Config {
     /// The peers, with `datastore: file`.
     #[serde(default)]
     pub peers: Vec<PeerConfig>,
+    /// The filters that peers name.
+    #[serde(default)]
+    pub filters: Vec<filter::Filter>,
+    /// How the blocks' addresses are given to pods.
+    #[serde(default)]
+    pub ipam: IpamConfig,
+}
+
+/// What the file says of the address management.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct IpamConfig {
+    /// For how long an address that a pod has given back is given to nobody, in seconds.
+    pub cool_down_seconds: u64,
+    /// What of the blocks no pod gets: addresses, or ranges of them.
+    pub reserved: Vec<IpNetwork>,
+    /// With fewer free addresses than this, of a family, another block is wanted.
+    pub low_water: u64,
+}
+
+impl Default for IpamConfig {
+    fn default() -> Self {
+        Self { cool_down_seconds: 0, reserved: Vec::new(), low_water: 8 }
+    }
 }
 
 /// What the file says of this node.
@@ -117,6 +147,44 @@ pub struct PeerConfig {
     pub hold_time_seconds: Option<u16>,
     /// BFD with it, as far as it differs from the node's.
     pub bfd: Option<BfdConfig>,
+    /// The filters that its routes and those for it go through, in this order.
+    #[serde(default)]
+    pub filters: Vec<String>,
+    /// What it is told as NEXT_HOP.
+    #[serde(default)]
+    pub next_hop_mode: NextHopModeConfig,
+    /// How often this node's AS number may be in AS_PATH of its routes.
+    #[serde(default, rename = "numAllowedLocalASNumbers")]
+    pub num_allowed_local_as_numbers: u8,
+    /// This node's AS number towards it; default the node's own.
+    #[serde(rename = "localASNumber")]
+    pub local_as_number: Option<u32>,
+    /// Whether this node reflects routes to it and its routes to others (RFC 4456).
+    #[serde(default)]
+    pub route_reflector_client: bool,
+}
+
+/// What a peer is told as NEXT_HOP.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub enum NextHopModeConfig {
+    /// An external peer this node's address, an internal one what came with the route.
+    #[default]
+    Auto,
+    /// This node's address.
+    #[serde(rename = "Self")]
+    Own,
+    /// What came with the route.
+    Keep,
+}
+
+impl From<NextHopModeConfig> for NextHopMode {
+    fn from(mode: NextHopModeConfig) -> Self {
+        match mode {
+            NextHopModeConfig::Auto => Self::Auto,
+            NextHopModeConfig::Own => Self::Own,
+            NextHopModeConfig::Keep => Self::Keep,
+        }
+    }
 }
 
 fn default_as_number() -> u32 {
@@ -133,6 +201,16 @@ fn default_hold_time() -> u16 {
 
 fn default_route_protocol() -> u8 {
     12
+}
+
+/// What the configuration says of the network configuration that the runtime reads.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CniConfig {
+    /// The runtime's directory for network configurations.
+    pub conf_dir: PathBuf,
+    /// A file whose content to use instead of the one that comes with the agent.
+    pub conflist: Option<PathBuf>,
 }
 
 /// Why a configuration file cannot be used.
@@ -171,12 +249,25 @@ impl Config {
     /// See [`ConfigError`]; the text names the file, the key, and the line where there is one.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let file = path.display().to_string();
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { path: file.clone(), source })?;
-        let config = Self::parse(&text)
-            .map_err(|message| ConfigError::Parse { path: file.clone(), message })?;
-        check::check(&config).map_err(|message| ConfigError::Invalid { path: file, message })?;
-        Ok(config)
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::from_text(&text, file),
+            Err(source) => Err(ConfigError::Read { path: file, source }),
+        }
+    }
+
+    /// Checks what was read from the file `path`.
+    ///
+    /// # Errors
+    /// See [`read`](Self::read).
+    pub fn from_text(text: &str, path: String) -> Result<Self, ConfigError> {
+        let config = match Self::parse(text) {
+            Ok(config) => config,
+            Err(message) => return Err(ConfigError::Parse { path, message }),
+        };
+        match check::check(&config) {
+            Ok(()) => Ok(config),
+            Err(message) => Err(ConfigError::Invalid { path, message }),
+        }
     }
 
     fn parse(text: &str) -> Result<Self, String> {

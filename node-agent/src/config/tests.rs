@@ -92,6 +92,20 @@ fn what_cannot_work_is_refused_with_what_to_do() {
         ("listenPort: 179", "bfd: {transmitIntervalMilliseconds: 9}", "use 10 to 60000"),
         ("listenPort: 179", "bfd: {receiveIntervalMilliseconds: 70000}", "use 10 to 60000"),
         ("asNumber: 64512}", "bfd: {detectMultiplier: 1}}", "192.168.0.146: bfd.detectMultiplier"),
+        ("listenPort: 179", "routeReflectorClusterId: 0.0.0.0", "is no cluster"),
+        ("listenPort: 179", "filters: [{name: a}, {name: a}]", "filters: a is there twice"),
+        (
+            "listenPort: 179",
+            "filters: [{name: a, exportV4: [{action: Reject, matchOperator: In}]}]",
+            "filters: a: exportV4[0]: matchOperator: needs a cidr",
+        ),
+        ("asNumber: 64512}", "filters: [tor]}", "peers: 192.168.0.146: filters: there is no"),
+        ("asNumber: 64512}", "localASNumber: 0}", "localASNumber: 0 is reserved"),
+        (
+            "asNumber: 64512}",
+            "asNumber: 65000, routeReflectorClient: true}",
+            "only a peer of the same AS can be a client",
+        ),
         (
             "- {address: 192.168.0.146",
             "- {address: 192.168.0.146}\n- {address: 192.168.0.146",

@@ -62,6 +62,8 @@ fn ip(address: &SockaddrStorage) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use warren_bfd::Timing;
     use warren_types::status::PeerKind;
 
@@ -77,6 +79,9 @@ mod tests {
             kind: PeerKind::Mesh,
             passive: false,
             hold_time_seconds: 90,
+            local_as: None,
+            route_reflector_client: false,
+            policy: Arc::default(),
             bfd: bfd.map(|multihop| Bfd { timing: Timing::default(), multihop }),
         }
     }

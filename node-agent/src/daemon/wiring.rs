@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
+use ipnetwork::IpNetwork;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 use warren_bfd::{Bfd, Change};
@@ -18,6 +19,7 @@ use warren_net::desired::{self, Known, Path};
 use warren_speaker::{PathChanges, PeerSettings, Speaker, SpeakerConfig};
 use warren_types::control::{Request, Response};
 use warren_types::node::{FORMAT_VERSION, NodeDescription};
+use warren_types::pool;
 use warren_types::run_dir::RunDir;
 use warren_types::status::{Ipam, Status};
 
@@ -83,6 +85,7 @@ impl Agent {
         let (speaker, changes) = warren_speaker::start(SpeakerConfig {
             local_as: identity.as_number,
             router_id: identity.router_id,
+            cluster_id: config.route_reflector_cluster_id,
             listen,
         })
         .await
@@ -117,13 +120,14 @@ impl Agent {
             conflist,
             readiness: Readiness::new(Instant::now()),
         };
+        agent.speaker.set_graceful_shutdown(agent.config.graceful_shutdown);
         agent.apply();
         Ok((agent, changes))
     }
 
     /// Hands the snapshot to everybody; each finds out itself what is new to it.
     fn apply(&mut self) {
-        let Snapshot { pools, blocks, peers, owners, .. } = &self.snapshot;
+        let Snapshot { pools, blocks, peers, .. } = &self.snapshot;
         let address = self.identity.address;
         self.known.send_modify(|known| {
             let known = Arc::make_mut(known);
@@ -132,14 +136,10 @@ impl Agent {
             known.pools.clone_from(pools);
             known.blocks.clone_from(blocks);
         });
-        self.speaker.set_import_policy(ImportPolicy {
-            pools: pools.iter().map(|pool| pool.cidr).collect(),
-            own_blocks: blocks.clone(),
-            owners: owners.clone(),
-        });
         // Before the peers: one that has kept this node's routes over a restart must hear of the new
         // BFD session before there is a BGP session that it would take down.
         self.set_bfd_sessions();
+        self.apply_policies();
         let Snapshot { blocks, peers, .. } = &self.snapshot;
         self.speaker.originate(blocks.iter().copied().collect());
         self.speaker.set_peers(
@@ -152,9 +152,23 @@ impl Agent {
                     passive: peer.passive,
                     hold_time: HoldTime::from_secs(peer.hold_time_seconds).unwrap_or_default(),
                     source: Some(address),
+                    local_as: peer.local_as,
+                    route_reflector_client: peer.route_reflector_client,
                 })
                 .collect(),
         );
+    }
+
+    /// Hands over what holds for peers; in the order that lets a new peer meet its policy.
+    fn apply_policies(&self) {
+        let Snapshot { pools, blocks, peers, owners, .. } = &self.snapshot;
+        self.speaker.set_import_policy(ImportPolicy {
+            pools: pools.iter().map(|pool| pool.cidr).collect(),
+            own_blocks: blocks.clone(),
+            owners: owners.clone(),
+        });
+        let policies = peers.iter().map(|peer| (peer.address.into(), Arc::clone(&peer.policy)));
+        self.speaker.set_peer_policies(policies.collect());
     }
 
     /// Takes a configuration that was read again. What other nodes or the kernel know this agent by
@@ -170,19 +184,21 @@ impl Agent {
                 c.as_number,
                 c.router_id,
                 c.listen_port,
+                c.route_reflector_cluster_id,
                 c.route_protocol,
             )
         };
         if fixed(&config) != fixed(&self.config) {
             warn!(
-                "node, runDir, stateDir, cni, datastore, asNumber, routerId, listenPort and \
-                 routeProtocol take effect at the next start only"
+                "node, runDir, stateDir, cni, datastore, asNumber, routerId, listenPort, \
+                 routeReflectorClusterId and routeProtocol take effect at the next start only"
             );
         }
         if config.datastore != self.config.datastore {
             return;
         }
         info!("the configuration was read again");
+        self.speaker.set_graceful_shutdown(config.graceful_shutdown);
         self.datastore.configure(Config {
             node: self.config.node.clone(),
             as_number: self.config.as_number,
@@ -350,6 +366,8 @@ impl Agent {
             blocks: self.snapshot.blocks.clone(),
             reserved: self.reserved(),
             pod_mtu,
+            cool_down_seconds: self.config.ipam.cool_down_seconds,
+            tunnel: report.tunnel.as_ref().map(|tunnel| tunnel.device.clone()),
         };
         if self.described.as_ref() != Some(&description) {
             description.write(&self.run_dir)?;
@@ -403,9 +421,17 @@ impl Agent {
         self.known.send_modify(|known| Arc::make_mut(known).settled = true);
     }
 
-    fn reserved(&self) -> Vec<IpAddr> {
-        let tunnel = desired::tunnel_address(&self.snapshot.pools, &self.snapshot.blocks);
-        tunnel.map(IpAddr::V4).into_iter().collect()
+    /// What no pod gets: one address per family for the tunnel, and what the configuration says.
+    fn reserved(&self) -> Vec<IpNetwork> {
+        let Snapshot { pools, blocks, .. } = &self.snapshot;
+        let tunnel = desired::tunnel_address(pools, blocks).map(IpAddr::V4);
+        let is_tunneled = |block: &&IpNetwork| {
+            block.is_ipv6()
+                && pool::holding(pools, block).is_some_and(|pool| pool.encapsulation.overhead() > 0)
+        };
+        let tunnel6 = blocks.iter().find(is_tunneled).map(IpNetwork::network);
+        let configured = self.config.ipam.reserved.iter().copied();
+        tunnel.into_iter().chain(tunnel6).map(IpNetwork::from).chain(configured).collect()
     }
 
     fn ipam(&self) -> Result<Ipam, StoreError> {

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use tokio::sync::watch;
+use warren_bgp::policy::PeerPolicy;
 use warren_types::status::PeerKind;
 
 use super::host_name::host_name;
 use super::{Bfd, Contact, NodeAddress, Peer, Snapshot, State};
+use crate::config::filter::peer_policy;
 use crate::config::{Config, PeerConfig};
 
 /// Starts the task that follows the configuration; the node's name, and what it yields.
@@ -53,6 +55,12 @@ fn settle(config: &Config, peer: &PeerConfig) -> Peer {
     let as_number = peer.as_number.unwrap_or(config.as_number);
     // A file names each peer; those of the node's own AS are what makes up the mesh.
     let kind = if as_number == config.as_number { PeerKind::Mesh } else { PeerKind::NodeSpecific };
+    // The configuration was checked: every filter is there.
+    let policy = PeerPolicy {
+        next_hop: peer.next_hop_mode.into(),
+        allow_own_as: peer.num_allowed_local_as_numbers,
+        ..peer_policy(&config.filters, &peer.filters).unwrap_or_default()
+    };
     Peer {
         address: peer.address,
         port: peer.port,
@@ -62,5 +70,8 @@ fn settle(config: &Config, peer: &PeerConfig) -> Peer {
         passive: peer.passive,
         hold_time_seconds: peer.hold_time_seconds.unwrap_or(config.hold_time_seconds),
         bfd: Bfd::of(config, peer.bfd.as_ref(), kind),
+        local_as: peer.local_as_number,
+        route_reflector_client: peer.route_reflector_client,
+        policy: Arc::new(policy),
     }
 }

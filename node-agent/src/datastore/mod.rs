@@ -5,10 +5,12 @@
 //! finds the difference. There are two: the [configuration file](file) and the
 //! [Kubernetes API server](kubernetes).
 
+mod bfd;
 mod file;
 mod host_name;
 mod kubernetes;
 
+pub use bfd::Bfd;
 pub use kubernetes::removal::Leaving;
 
 use std::net::IpAddr;
@@ -17,11 +19,11 @@ use std::sync::Arc;
 use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 use tokio::sync::watch;
-use warren_bfd::Timing;
+use warren_bgp::policy::PeerPolicy;
 use warren_types::pool::Pool;
 use warren_types::status::{self, PeerKind};
 
-use crate::config::{BfdConfig, Config, DatastoreKind};
+use crate::config::{Config, DatastoreKind};
 
 /// What a datastore has to say at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,29 +81,12 @@ pub struct Peer {
     pub hold_time_seconds: u16,
     /// How BFD runs with it, if it does.
     pub bfd: Option<Bfd>,
-}
-
-/// How BFD runs with a peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bfd {
-    /// What the peer is asked for.
-    pub timing: Timing,
-    /// Whether there are routers on the way; none: to be found out.
-    pub multihop: Option<bool>,
-}
-
-impl Bfd {
-    /// What the configuration says for a peer of this kind: `own` is what it says for the peer alone.
-    fn of(config: &Config, own: Option<&BfdConfig>, kind: PeerKind) -> Option<Self> {
-        let bfd = config.bfd.with(own);
-        // What is said for all peers is said for the mesh.
-        let enabled = match kind {
-            PeerKind::Mesh => bfd.enabled,
-            PeerKind::Global | PeerKind::NodeSpecific => own.and_then(|own| own.enabled),
-        };
-        let enabled = enabled.unwrap_or(kind == PeerKind::Mesh);
-        enabled.then(|| Self { timing: bfd.timing(), multihop: bfd.multihop })
-    }
+    /// This node's AS number towards it, where that is another one.
+    pub local_as: Option<u32>,
+    /// Whether this node reflects routes for it.
+    pub route_reflector_client: bool,
+    /// What operators have settled for its routes.
+    pub policy: Arc<PeerPolicy>,
 }
 
 /// Whether a datastore hears from its source.

@@ -6,6 +6,7 @@ use std::process::Command;
 use warren_ipam::{Claim, Owner, Store};
 use warren_types::node::NodeDescription;
 use warren_types::run_dir::RunDir;
+use warren_types::wishes::Wishes;
 
 use crate::running::{Namespace, agent};
 
@@ -87,6 +88,8 @@ fn connect_pod(node: &Namespace) {
         host_interface: "cali0123456789a".into(),
         mac: None,
         mtu: 1500,
+        metric: 0,
+        wishes: Wishes::default(),
     };
     let description = NodeDescription::read(&run_dir).unwrap();
     Store::new(&run_dir).allocate(&description, claim).unwrap();

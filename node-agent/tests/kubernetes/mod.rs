@@ -1,6 +1,6 @@
 //! An agent whose API server is not there, or does not let it in, or is told of the agent's end.
 
-mod server;
+pub mod server;
 
 use crate::running::{Namespace, agent};
 use server::{Server, node as member};
@@ -10,11 +10,15 @@ datastore: kubernetes
 pools: [{cidr: 10.244.0.0/16, blockSize: 24, encapsulation: None}]
 ";
 
-/// Nobody listens there.
+/// A certificate that nobody uses. Without any the client wants those of the machine, and there may be
+/// none.
+pub const CERTIFICATE: &str = include_str!("ca.pem");
+
+/// Where an API server would be.
 const KUBECONFIG: &str = "
 apiVersion: v1
 kind: Config
-clusters: [{name: c, cluster: {server: 'https://192.168.0.146:6443'}}]
+clusters: [{name: c, cluster: {server: 'https://192.168.0.146:6443', certificate-authority: ca.pem}}]
 contexts: [{name: c, context: {cluster: c, user: u}}]
 current-context: c
 users: [{name: u, user: {token: t}}]
@@ -29,10 +33,16 @@ const SAVED: &str = r#"{"formatVersion": 1, "node": "node1", "cluster": {"podSub
 fn node() -> (Namespace, String) {
     let namespace = Namespace::new();
     std::fs::write(namespace.path("kubeconfig"), KUBECONFIG).unwrap();
+    std::fs::write(namespace.path("ca.pem"), CERTIFICATE).unwrap();
     let state_dir = namespace.path("state");
     std::fs::create_dir(&state_dir).unwrap();
     let config = format!("{CONFIG}stateDir: {}\n", state_dir.display());
     (namespace, config)
+}
+
+/// The way to a [`Server`], for who brings this token. [`CERTIFICATE`] is to lie beside it as `ca.pem`.
+pub fn kubeconfig(token: &str) -> String {
+    KUBECONFIG.replace("https:", "http:").replace("token: t", token)
 }
 
 /// One that lets in who has the token in the file `token`.
@@ -40,9 +50,7 @@ fn node_with_server(server_token: &str) -> (Namespace, String, Server) {
     let (namespace, config) = node();
     let token = namespace.path("token");
     std::fs::write(&token, "one\n").unwrap();
-    let kubeconfig = KUBECONFIG
-        .replace("https:", "http:")
-        .replace("token: t", &format!("tokenFile: {}", token.display()));
+    let kubeconfig = kubeconfig(&format!("tokenFile: {}", token.display()));
     std::fs::write(namespace.path("kubeconfig"), kubeconfig).unwrap();
     let nodes = vec![
         member("node1", "192.168.0.176", "10.244.0.0/24"),

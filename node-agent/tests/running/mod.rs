@@ -216,7 +216,8 @@ pub fn connect_from(from: [u8; 4], to: [u8; 4]) -> TcpStream {
     stream.into()
 }
 
-fn wait(what: &str, state: impl Fn() -> String, mut condition: impl FnMut() -> bool) {
+/// Waits until `condition` holds; `state` is for whoever has to find out why it never does.
+pub fn wait(what: &str, state: impl Fn() -> String, mut condition: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < end, "waited for {what} in vain:\n{}", state());

@@ -18,13 +18,15 @@ use super::{STAGE, Stage, this_program};
 /// Where labs keep their files: on a tmpfs that nobody else sees.
 pub(crate) const LABS: &str = "/run/warren-lab";
 
-/// Replaces this process by one that waits for the same executable in new namespaces.
+/// Replaces this process by one that waits for the same executable in new namespaces; `prepare` has
+/// the last word on how it is started.
 ///
 /// # Errors
 /// When there is no `unshare`. Otherwise this does not return.
-pub(super) fn restart() -> Result<()> {
+pub(super) fn restart(prepare: impl FnOnce(&mut Command)) -> Result<()> {
     let (program, arguments) = this_program()?;
-    let error = Command::new("unshare")
+    let mut command = Command::new("unshare");
+    command
         .args([
             "--pid",
             "--fork",
@@ -38,9 +40,9 @@ pub(super) fn restart() -> Result<()> {
         .arg("--")
         .arg(program)
         .args(arguments)
-        .env(STAGE, Stage::Isolated.as_str())
-        .exec();
-    Err(error).context("cannot run unshare of the package util-linux")
+        .env(STAGE, Stage::Isolated.as_str());
+    prepare(&mut command);
+    Err(command.exec()).context("cannot run unshare of the package util-linux")
 }
 
 /// What is left to do inside the new namespaces.

@@ -4,6 +4,7 @@
 //! [`enter`] is called first thing by every executable that makes a lab. It goes through the stages
 //! of [`Stage`], each of which starts the same executable again with the same arguments.
 
+pub mod cluster;
 pub(crate) mod isolation;
 mod virtual_machine;
 
@@ -69,17 +70,14 @@ pub fn enter(input: Input) -> Result<()> {
     if stage == Stage::Isolated {
         return isolation::settle();
     }
-    ensure!(
-        nix::unistd::geteuid().is_root(),
-        "the lab makes network namespaces and needs root; run this as root"
-    );
+    expect_root()?;
     if stage == Stage::Start {
-        run_script(&source_root().join("scripts/packages"))?;
+        run_script(&mut Command::new(source_root().join("scripts/packages")))?;
     }
     match (stage, missing_in_kernel()) {
-        (_, None) => isolation::restart(),
+        (_, None) => isolation::restart(|_| ()),
         (Stage::Start, Some(_)) => {
-            run_script(&source_root().join("tests/vm/build"))?;
+            run_script(&mut Command::new(source_root().join("tests/vm/build")))?;
             let code = virtual_machine::run(&source_root().join("target/vm"), input)?;
             std::process::exit(code)
         }
@@ -87,6 +85,27 @@ pub fn enter(input: Input) -> Result<()> {
             bail!("the virtual machine's kernel does not serve either: {missing}")
         }
     }
+}
+
+/// As [`enter`], for what needs no tunnel: on the running kernel, whatever it has.
+///
+/// # Errors
+/// What is missing and cannot be set up, in a sentence.
+pub fn enter_without_tunnel() -> Result<()> {
+    if Stage::current()? == Stage::Isolated {
+        return isolation::settle();
+    }
+    expect_root()?;
+    run_script(&mut Command::new(source_root().join("scripts/packages")))?;
+    isolation::restart(|_| ())
+}
+
+fn expect_root() -> Result<()> {
+    ensure!(
+        nix::unistd::geteuid().is_root(),
+        "the lab makes network namespaces and needs root; run this as root"
+    );
+    Ok(())
 }
 
 /// What the running kernel lacks, if anything.
@@ -102,10 +121,10 @@ fn missing_in_kernel() -> Option<String> {
 }
 
 /// Runs a script of this repository, its output going where ours goes.
-fn run_script(path: &Path) -> Result<()> {
-    let status =
-        Command::new(path).status().with_context(|| format!("cannot run {}", path.display()))?;
-    ensure!(status.success(), "{} failed; what it said stands above", path.display());
+fn run_script(script: &mut Command) -> Result<()> {
+    let name = Path::new(script.get_program()).display().to_string();
+    let status = script.status().with_context(|| format!("cannot run {name}"))?;
+    ensure!(status.success(), "{name} failed; what it said stands above");
     Ok(())
 }
 

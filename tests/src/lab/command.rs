@@ -71,17 +71,35 @@ pub(crate) fn namespace_path(namespace: &str) -> PathBuf {
 /// # Errors
 /// When it cannot be run. That it fails is an outcome.
 pub fn run(command: &mut Command, input: &str) -> Result<Outcome> {
-    let words = words(command);
+    collect(start(command, input)?, words(command))
+}
+
+/// Runs a program with `input` as its standard input, and kills it when `moment` has passed.
+///
+/// # Errors
+/// When it cannot be run. How it ends is an outcome.
+pub fn run_and_kill(command: &mut Command, input: &str, moment: Duration) -> Result<Outcome> {
+    let mut child = start(command, input)?;
+    std::thread::sleep(moment);
+    child.kill().context("cannot kill a program")?;
+    collect(child, words(command))
+}
+
+fn start(command: &mut Command, input: &str) -> Result<Child> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().with_context(|| format!("cannot run {words}"))?;
+    let mut child = command.spawn().with_context(|| format!("cannot run {}", words(command)))?;
     if let Some(mut stdin) = child.stdin.take() {
         // A program need not read what it is given, and may have ended.
         let _ = stdin.write_all(input.as_bytes());
     }
-    let output = child.wait_with_output().with_context(|| format!("cannot wait for {words}"))?;
+    Ok(child)
+}
+
+fn collect(child: Child, command: String) -> Result<Outcome> {
+    let output = child.wait_with_output().with_context(|| format!("cannot wait for {command}"))?;
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Ok(Outcome {
-        command: words,
+        command,
         status: output.status,
         stdout: text(output.stdout),
         stderr: text(output.stderr),

@@ -330,7 +330,7 @@ impl Node {
     /// # Errors
     /// When ping cannot be run.
     pub fn ping_on(&self, to: impl Into<IpAddr>) -> Result<Pinging> {
-        Pinging::start(&self.0.namespace, to.into(), &self.0.directory)
+        Pinging::start(within(&self.0.namespace, "ping"), to.into(), &self.0.directory)
     }
 }
 

@@ -50,7 +50,8 @@ pub struct Pinging {
 }
 
 impl Pinging {
-    pub(crate) fn start(namespace: &str, to: IpAddr, directory: &Path) -> Result<Self> {
+    /// Starts them; `command` is ping, where they come from.
+    pub(crate) fn start(mut command: Command, to: IpAddr, directory: &Path) -> Result<Self> {
         let log = tempfile::Builder::new()
             .prefix("ping-")
             .tempfile_in(directory)
@@ -58,7 +59,6 @@ impl Pinging {
             .into_temp_path()
             .keep()
             .context("cannot keep a file for pings")?;
-        let mut command: Command = within(namespace, "ping");
         command.args(["-n", "-i", "0.01", &to.to_string()]);
         Ok(Self { process: Process::start(&mut command, &log)? })
     }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -115,6 +116,19 @@ impl Node {
         netconf: &Value,
         environment: &[(&str, &str)],
     ) -> Result<Outcome> {
+        run(&mut self.cni_command(verb, pod, environment)?, &netconf.to_string())
+    }
+
+    /// What [`Node::cni`] runs.
+    ///
+    /// # Errors
+    /// When the plugin has not been built.
+    pub fn cni_command(
+        &self,
+        verb: &str,
+        pod: &str,
+        environment: &[(&str, &str)],
+    ) -> Result<Command> {
         let plugin = built("warren")?;
         let container_id = self.container_id(pod);
         let mut command = within(self.namespace(), &plugin);
@@ -137,7 +151,7 @@ impl Node {
                 _ => command.env(name, value),
             };
         }
-        run(&mut command, &netconf.to_string())
+        Ok(command)
     }
 
     /// The container ID that the lab's runtime gives this pod.
@@ -239,7 +253,7 @@ impl Pod {
     /// # Errors
     /// When ping cannot be run.
     pub fn ping_on(&self, to: impl Into<IpAddr>) -> Result<Pinging> {
-        Pinging::start(&self.namespace, to.into(), self.node.directory())
+        Pinging::start(within(&self.namespace, "ping"), to.into(), self.node.directory())
     }
 
     /// Captures what passes the pod's interface and `filter` (pcap-filter(7)).

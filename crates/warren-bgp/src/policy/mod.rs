@@ -1,20 +1,55 @@
 //! Which routes of a peer this node believes (RFC 4271, 9.1.1).
 //!
-//! A pure function of the policy, the session and the route: [`Import::check`]. What an operator
-//! will one day add by name (the match and action rules of a BGPFilter) belongs behind it, in the
-//! same place: these checks are the ones that hold on every node.
+//! A pure function of the policy, the session and the route: [`Import::judge`]. The checks of
+//! [`Import::check`] hold on every node and come first; what an operator adds for a peer, by the
+//! rules of its [`PeerPolicy`], comes after them and can only be stricter.
 
+mod community;
+mod filter;
 mod prefix_map;
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnetwork::IpNetwork;
 
 use crate::message::{AsPathSegment, Attributes};
-use prefix_map::PrefixMap;
 
+pub use community::{
+    Community, GRACEFUL_SHUTDOWN, NO_ADVERTISE, NO_EXPORT, NO_EXPORT_SUBCONFED, NoCommunity,
+};
+pub(crate) use filter::prepend;
+pub use filter::{
+    Action, DEFAULT_LOCAL_PREF, Match, MatchOperator, Operation, Passing, PeerType, PrefixMatch,
+    Rule, first_match,
+};
+pub use prefix_map::PrefixMap;
 pub(crate) use prefix_map::network;
+
+/// What an operator has settled for one peer. The default lets everything pass.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PeerPolicy {
+    /// What becomes of its routes.
+    pub import: Vec<Rule>,
+    /// What becomes of the routes that it is told of.
+    pub export: Vec<Rule>,
+    /// Whose address it is told as NEXT_HOP.
+    pub next_hop: NextHopMode,
+    /// How often this node's own AS number may be in AS_PATH of its routes.
+    pub allow_own_as: u8,
+}
+
+/// What NEXT_HOP a peer is told of a route that another one announced (RFC 4271, 5.1.3).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum NextHopMode {
+    /// An external peer this node's address, an internal one what came with the route.
+    #[default]
+    Auto,
+    /// This node's address.
+    Own,
+    /// What came with the route.
+    Keep,
+}
 
 /// What this node knows of the cluster's addresses. The default knows no pool and so refuses
 /// every route.
@@ -36,6 +71,10 @@ pub enum Refusal {
     DefaultRoute,
     /// This node's own AS number is in AS_PATH (RFC 4271, 9.1.2).
     AsLoop,
+    /// ORIGINATOR_ID is this node's own identifier (RFC 4456, 8).
+    OwnOriginator,
+    /// This node's own cluster is in CLUSTER_LIST (RFC 4456, 8).
+    ClusterLoop,
     /// NEXT_HOP is this node's own address (RFC 4271, 5.1.3).
     OwnNextHop,
     /// The route does not lie inside a pool.
@@ -44,6 +83,8 @@ pub enum Refusal {
     OwnBlock,
     /// The route lies inside a block of a node that is neither NEXT_HOP nor the peer.
     OthersBlock,
+    /// A rule of the peer's policy rejects it.
+    Filter,
 }
 
 impl Refusal {
@@ -56,6 +97,9 @@ impl Refusal {
             Self::OutsidePools => "outside the pools",
             Self::OwnBlock => "own block",
             Self::OthersBlock => "block of another node",
+            Self::OwnOriginator => "own identifier as ORIGINATOR_ID",
+            Self::ClusterLoop => "own cluster in CLUSTER_LIST",
+            Self::Filter => "rejected by a filter",
         }
     }
 }
@@ -75,6 +119,12 @@ pub struct Arrival {
     pub local_address: IpAddr,
     /// The peer's address.
     pub peer: IpAddr,
+    /// The kind of the peer.
+    pub peer_type: PeerType,
+    /// This node's BGP identifier.
+    pub router_id: Ipv4Addr,
+    /// The cluster that this node reflects routes for, or would.
+    pub cluster_id: Ipv4Addr,
 }
 
 /// An [`ImportPolicy`] made ready for look-ups: checking a route costs the same with ten known
@@ -97,21 +147,67 @@ impl From<&ImportPolicy> for Import {
 }
 
 impl Import {
-    /// Whether a route with these attributes may be used.
+    /// Whether a route with these attributes may be used, and with which: none where they stay as
+    /// they are.
+    ///
+    /// # Errors
+    /// Why it may not be used.
+    pub fn judge(
+        &self,
+        arrival: &Arrival,
+        policy: &PeerPolicy,
+        prefix: &IpNetwork,
+        received: &Attributes,
+    ) -> Result<Option<Attributes>, Refusal> {
+        self.check(arrival, policy.allow_own_as, prefix, received)?;
+        let mut changed = None;
+        // What an external peer says of LOCAL_PREF does not count (RFC 4271, 5.1.5).
+        if arrival.peer_type == PeerType::EBgp && received.local_pref.is_some() {
+            changed.get_or_insert_with(|| received.clone()).local_pref = None;
+        }
+        // RFC 8326, 4.1: used only where there is nothing else. A rule can still set it otherwise.
+        if received.communities.contains(&GRACEFUL_SHUTDOWN) {
+            changed.get_or_insert_with(|| received.clone()).local_pref = Some(0);
+        }
+        let route = Passing {
+            prefix,
+            peer_type: arrival.peer_type,
+            is_learned: true,
+            attributes: changed.as_ref().unwrap_or(received),
+        };
+        match first_match(&policy.import, &route) {
+            Some((_, Action::Reject)) => return Err(Refusal::Filter),
+            Some((_, Action::Accept(operations))) if !operations.is_empty() => {
+                let attributes = changed.get_or_insert_with(|| received.clone());
+                operations.iter().for_each(|operation| operation.apply(attributes));
+            }
+            Some((_, Action::Accept(_))) | None => {}
+        }
+        Ok(changed)
+    }
+
+    /// Whether a route with these attributes may be used, whatever an operator says.
     ///
     /// # Errors
     /// The first reason that holds, in the order of [`Refusal`].
-    pub fn check(
+    fn check(
         &self,
         arrival: &Arrival,
+        allow_own_as: u8,
         prefix: &IpNetwork,
         attributes: &Attributes,
     ) -> Result<(), Refusal> {
         if prefix.prefix() == 0 {
             return Err(Refusal::DefaultRoute);
         }
-        if has_as(&attributes.as_path, arrival.local_as) {
+        if occurrences(arrival.local_as, &attributes.as_path) > usize::from(allow_own_as) {
             return Err(Refusal::AsLoop);
+        }
+        if attributes.originator_id == Some(arrival.router_id) {
+            return Err(Refusal::OwnOriginator);
+        }
+        if attributes.cluster_list.contains(&arrival.cluster_id) {
+            return Err(Refusal::ClusterLoop);
         }
         if attributes.next_hop == arrival.local_address {
             return Err(Refusal::OwnNextHop);
@@ -132,10 +228,11 @@ impl Import {
     }
 }
 
-fn has_as(path: &[AsPathSegment], number: u32) -> bool {
-    path.iter().any(|segment| match segment {
-        AsPathSegment::Sequence(numbers) | AsPathSegment::Set(numbers) => numbers.contains(&number),
-    })
+fn occurrences(number: u32, path: &[AsPathSegment]) -> usize {
+    let numbers = path.iter().flat_map(|segment| match segment {
+        AsPathSegment::Sequence(numbers) | AsPathSegment::Set(numbers) => numbers,
+    });
+    numbers.filter(|there| **there == number).count()
 }
 
 #[cfg(test)]

@@ -8,14 +8,14 @@ use ipnetwork::IpNetwork;
 /// Values by prefix. A look-up costs one tree search for each prefix length in use (a cluster has
 /// one or two), whatever the number of prefixes.
 #[derive(Debug, Clone)]
-pub(super) struct PrefixMap<T> {
+pub struct PrefixMap<T> {
     entries: BTreeMap<IpNetwork, T>,
     lengths: BTreeSet<u8>,
 }
 
 impl<T> PrefixMap<T> {
     /// The value of the longest prefix that holds all of `prefix`.
-    pub(super) fn holding(&self, prefix: &IpNetwork) -> Option<&T> {
+    pub fn holding(&self, prefix: &IpNetwork) -> Option<&T> {
         self.lengths
             .range(..=prefix.prefix())
             .rev()
@@ -23,7 +23,7 @@ impl<T> PrefixMap<T> {
     }
 
     /// Whether some prefix of the map lies inside `prefix` or is `prefix` itself.
-    pub(super) fn has_inside(&self, prefix: &IpNetwork) -> bool {
+    pub fn has_inside(&self, prefix: &IpNetwork) -> bool {
         // Prefixes are in the order of their addresses. One that begins inside `prefix` and is
         // shorter would have to begin before it, so that everything in this range lies inside.
         let last = match prefix.broadcast() {

@@ -23,9 +23,19 @@ fn path(next_hop: &str, as_path: Vec<AsPathSegment>) -> Attributes {
     Attributes { as_path, local_pref: Some(100), ..Attributes::via(address(next_hop)) }
 }
 
+fn arrival() -> Arrival {
+    Arrival {
+        local_as: 64512,
+        local_address: address(OWN),
+        peer: address(PEER),
+        peer_type: PeerType::IBgp,
+        router_id: [192, 168, 0, 176].into(),
+        cluster_id: [10, 9, 9, 9].into(),
+    }
+}
+
 fn check(prefix: &str, attributes: &Attributes) -> Result<(), Refusal> {
-    let arrival = Arrival { local_as: 64512, local_address: address(OWN), peer: address(PEER) };
-    Import::from(&cluster()).check(&arrival, &prefix.parse().unwrap(), attributes)
+    Import::from(&cluster()).check(&arrival(), 0, &prefix.parse().unwrap(), attributes)
 }
 
 #[test]
@@ -76,9 +86,8 @@ fn a_reflected_route_is_taken_for_its_next_hop() {
 
 #[test]
 fn a_policy_that_knows_nothing_refuses_everything() {
-    let arrival = Arrival { local_as: 64512, local_address: address(OWN), peer: address(PEER) };
     let prefix = "172.16.103.64/26".parse().unwrap();
-    let refused = Import::default().check(&arrival, &prefix, &path(PEER, vec![]));
+    let refused = Import::default().check(&arrival(), 0, &prefix, &path(PEER, vec![]));
     assert_eq!(refused, Err(Refusal::OutsidePools));
 }
 
@@ -92,9 +101,96 @@ fn the_longest_known_block_decides_who_owns_a_prefix() {
         ..cluster()
     };
     let import = Import::from(&policy);
-    let arrival = Arrival { local_as: 64512, local_address: address(OWN), peer: address(PEER) };
     let check =
-        |prefix: &str| import.check(&arrival, &prefix.parse().unwrap(), &path(PEER, vec![]));
+        |prefix: &str| import.check(&arrival(), 0, &prefix.parse().unwrap(), &path(PEER, vec![]));
     assert_eq!(check("172.16.1.0/26"), Ok(()));
     assert_eq!(check("172.16.1.64/26"), Err(Refusal::OthersBlock));
+}
+
+#[test]
+fn a_route_may_come_through_the_own_as_as_often_as_it_is_allowed() {
+    let route = path(PEER, vec![AsPathSegment::Sequence(vec![64512, 65000, 64512])]);
+    let import = Import::from(&cluster());
+    let prefix = "172.16.103.64/26".parse().unwrap();
+    for (allowed, expected) in
+        [(0, Err(Refusal::AsLoop)), (1, Err(Refusal::AsLoop)), (2, Ok(())), (9, Ok(()))]
+    {
+        assert_eq!(import.check(&arrival(), allowed, &prefix, &route), expected, "{allowed}");
+    }
+}
+
+#[test]
+fn a_reflected_route_that_comes_back_is_refused() {
+    let plain = || path(OTHER, vec![]);
+    let block = "172.16.246.192/26";
+    let own = Attributes { originator_id: Some([192, 168, 0, 176].into()), ..plain() };
+    assert_eq!(check(block, &own), Err(Refusal::OwnOriginator));
+    let round =
+        Attributes { cluster_list: vec![[10, 0, 0, 1].into(), [10, 9, 9, 9].into()], ..plain() };
+    assert_eq!(check(block, &round), Err(Refusal::ClusterLoop));
+    let others = Attributes {
+        originator_id: Some([192, 168, 0, 241].into()),
+        cluster_list: vec![[10, 0, 0, 1].into()],
+        ..plain()
+    };
+    assert_eq!(check(block, &others), Ok(()));
+}
+
+fn judge(policy: &PeerPolicy, prefix: &str, route: &Attributes) -> Result<Attributes, Refusal> {
+    let import = Import::from(&cluster());
+    let changed = import.judge(&arrival(), policy, &prefix.parse().unwrap(), route)?;
+    Ok(changed.unwrap_or_else(|| route.clone()))
+}
+
+#[test]
+fn a_rule_can_refuse_and_change_but_not_let_in_what_no_node_takes() {
+    let accept_all = Rule {
+        family: crate::message::Family::Ipv4Unicast,
+        matches: Match::default(),
+        action: Action::Accept(vec![Operation::SetLocalPreference(200)]),
+    };
+    let policy = PeerPolicy { import: vec![accept_all.clone()], ..PeerPolicy::default() };
+    let route = path(PEER, vec![]);
+    let judged = judge(&policy, "172.16.103.64/26", &route).unwrap();
+    assert_eq!(judged, Attributes { local_pref: Some(200), ..route.clone() });
+    for (prefix, expected) in [
+        ("0.0.0.0/0", Refusal::DefaultRoute),
+        ("10.0.0.0/8", Refusal::OutsidePools),
+        ("172.16.52.128/26", Refusal::OwnBlock),
+        ("172.16.246.192/26", Refusal::OthersBlock),
+    ] {
+        assert_eq!(judge(&policy, prefix, &route), Err(expected));
+    }
+    let reject_all = Rule { action: Action::Reject, ..accept_all };
+    let policy = PeerPolicy { import: vec![reject_all], ..PeerPolicy::default() };
+    assert_eq!(judge(&policy, "172.16.103.64/26", &route), Err(Refusal::Filter));
+    assert_eq!(judge(&policy, "0.0.0.0/0", &route), Err(Refusal::DefaultRoute));
+}
+
+#[test]
+fn a_path_that_goes_away_soon_is_the_last_choice_unless_a_rule_says_otherwise() {
+    let leaving = Attributes { communities: vec![GRACEFUL_SHUTDOWN], ..path(PEER, vec![]) };
+    let block = "172.16.103.64/26";
+    let judged = judge(&PeerPolicy::default(), block, &leaving).unwrap();
+    assert_eq!(judged, Attributes { local_pref: Some(0), ..leaving.clone() });
+    let rule = Rule {
+        family: crate::message::Family::Ipv4Unicast,
+        matches: Match {
+            communities: vec![Community::Standard(GRACEFUL_SHUTDOWN)],
+            ..Match::default()
+        },
+        action: Action::Accept(vec![Operation::SetLocalPreference(50)]),
+    };
+    let policy = PeerPolicy { import: vec![rule], ..PeerPolicy::default() };
+    assert_eq!(judge(&policy, block, &leaving).unwrap().local_pref, Some(50));
+}
+
+#[test]
+fn an_external_peer_cannot_set_local_pref() {
+    let import = Import::from(&cluster());
+    let arrival = Arrival { peer_type: PeerType::EBgp, ..arrival() };
+    let route = path(PEER, vec![]);
+    let prefix = "172.16.103.64/26".parse().unwrap();
+    let judged = import.judge(&arrival, &PeerPolicy::default(), &prefix, &route);
+    assert_eq!(judged, Ok(Some(Attributes { local_pref: None, ..route })));
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use ipnetwork::IpNetwork;
 
-use super::session::family;
 use crate::message::{Attributes, Family, Update};
 
 /// The Adj-RIB-Out of one peer, kept as what it has and where that may be out of date. A
@@ -30,9 +29,15 @@ impl AdjRibOut {
         self.pending.insert(prefix);
     }
 
+    /// What the peer is to have may be another for each of `routes` and for what it was told.
+    pub(super) fn all_changed(&mut self, routes: impl Iterator<Item = IpNetwork>) {
+        self.pending.extend(routes);
+        self.pending.extend(self.advertised.keys());
+    }
+
     pub(super) fn refresh(&mut self, wanted: Family) {
         for (prefix, told) in &mut self.advertised {
-            if family(prefix) == wanted {
+            if Family::of(prefix) == wanted {
                 *told = None;
                 self.pending.insert(*prefix);
             }

@@ -6,16 +6,15 @@ use std::sync::Arc;
 
 use super::Session;
 use crate::message::{AsPathSegment, Attributes};
-use crate::policy::Refusal;
-
-/// The degree of preference of a route that does not carry one, as LOCAL_PREF to internal peers
-/// (the default of every known implementation).
-pub(super) const DEFAULT_LOCAL_PREF: u32 = 100;
+use crate::policy::{DEFAULT_LOCAL_PREF, Refusal};
 
 /// A route as a peer announced it: one entry of its Adj-RIB-In.
 #[derive(Debug, Clone)]
 pub(super) struct Path {
     pub(super) from: Arc<Session>,
+    /// Its attributes as they came.
+    pub(super) received: Arc<Attributes>,
+    /// Its attributes after import policy: the very same where that changes nothing.
     pub(super) attributes: Arc<Attributes>,
     /// Why the route may not be used, if it may not.
     pub(super) refusal: Option<Refusal>,
@@ -54,8 +53,12 @@ pub(super) fn best(paths: &[Path]) -> Option<&Path> {
     // d) external before internal
     keep_least(&mut routes, |path| path.from.is_internal());
     // e) the interior cost: the nodes of a cluster are all equally far.
-    // f)
-    keep_least(&mut routes, |path| path.from.peer_router_id);
+    // f), with RFC 4456, 9: a reflected route is its originator's.
+    keep_least(&mut routes, |path| {
+        path.attributes.originator_id.unwrap_or(path.from.peer_router_id)
+    });
+    // RFC 4456, 9: the fewest reflections, none being the fewest.
+    keep_least(&mut routes, |path| path.attributes.cluster_list.len());
     // g)
     keep_least(&mut routes, |path| path.from.peer);
     routes.first().copied()
@@ -82,13 +85,9 @@ fn keep_least_med(routes: &mut Vec<&Path>) {
     routes.retain(|path| least.get(&neighbor_as(path)) == Some(&med(path)));
 }
 
-/// 9.1.1: LOCAL_PREF of an internal peer; what an external one may have sent does not count
-/// (5.1.5).
-fn degree_of_preference(path: &Path) -> u32 {
-    match path.attributes.local_pref {
-        Some(preference) if path.from.is_internal() => preference,
-        _ => DEFAULT_LOCAL_PREF,
-    }
+/// 9.1.1: LOCAL_PREF, which import policy leaves to internal peers and to itself (5.1.5).
+pub(super) fn degree_of_preference(path: &Path) -> u32 {
+    path.attributes.local_pref.unwrap_or(DEFAULT_LOCAL_PREF)
 }
 
 /// 9.1.2.2 a): an AS_SET counts as 1.

@@ -1,77 +1,146 @@
 //! What a peer is told of a route (RFC 4271, 9.1.3 and 9.2, and the attributes' sections in 5).
+//!
+//! A route leaves in three steps: whether this peer hears of it at all, the rules of the peer's
+//! policy, and what the protocol changes on the way out. The rules see the route as it is here, so
+//! that what they put in front of AS_PATH comes behind this node's own AS number.
 
 use ipnetwork::IpNetwork;
 
-use super::decision::{DEFAULT_LOCAL_PREF, Path};
+use super::decision::{Path, degree_of_preference};
 use super::session::Session;
-use crate::message::{AsPathSegment, Attributes};
+use crate::message::Attributes;
+use crate::policy::{
+    Action, Community, DEFAULT_LOCAL_PREF, GRACEFUL_SHUTDOWN, NO_ADVERTISE, NO_EXPORT,
+    NO_EXPORT_SUBCONFED, NextHopMode, Passing, PeerPolicy, first_match, prepend,
+};
 
-/// NO_EXPORT (RFC 1997): not beyond this AS.
-pub(super) const NO_EXPORT: u32 = 0xFFFF_FF01;
-/// NO_ADVERTISE (RFC 1997): to no peer.
-pub(super) const NO_ADVERTISE: u32 = 0xFFFF_FF02;
-/// NO_EXPORT_SUBCONFED (RFC 1997): to no external peer.
-pub(super) const NO_EXPORT_SUBCONFED: u32 = 0xFFFF_FF03;
-
-/// The longest AS_SEQUENCE (RFC 4271, 4.3: its length is one octet).
-const LONGEST_SEGMENT: usize = 255;
-
-/// Whether `to` can be told of this destination at all.
-pub(super) fn reaches(to: &Session, prefix: &IpNetwork) -> bool {
-    // NEXT_HOP is of the session's family for now (RFC 8950 would lift this).
-    to.carries(prefix) && to.local_address.is_ipv4() == prefix.is_ipv4()
+/// A peer to tell, and what holds for all that it is told.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Target<'a> {
+    pub(super) to: &'a Session,
+    pub(super) policy: &'a PeerPolicy,
+    /// Whether this node is about to go away (RFC 8326).
+    pub(super) graceful_shutdown: bool,
 }
 
-/// A route of this node itself, as told to `to`.
-pub(super) fn own(to: &Session) -> Attributes {
-    let attributes = Attributes::via(to.local_address);
-    if to.is_internal() { to_internal(attributes) } else { to_external(attributes, to) }
+/// The rule of a peer's policy that lets a route out: its place among the rules, and none where no
+/// rule is about it. Routes with equal attributes leave with equal attributes by the same rule.
+pub(super) type Passed = Option<usize>;
+
+impl Target<'_> {
+    /// Whether the peer can be told of this destination at all.
+    pub(super) fn reaches(&self, prefix: &IpNetwork) -> bool {
+        // NEXT_HOP is of the session's family for now (RFC 8950 would lift this).
+        self.to.carries(prefix) && self.to.local_address.is_ipv4() == prefix.is_ipv4()
+    }
+
+    /// Whether the peer's policy lets a route out, and by which rule. `learned` is none for a route
+    /// of this node itself.
+    pub(super) fn pass(&self, prefix: &IpNetwork, learned: Option<&Path>) -> Option<Passed> {
+        if self.policy.export.is_empty() {
+            return Some(None);
+        }
+        let own;
+        let attributes = match learned {
+            Some(path) => &*path.attributes,
+            None => {
+                own = Attributes::via(self.to.local_address);
+                &own
+            }
+        };
+        let peer_type = self.to.peer_type();
+        let route = Passing { prefix, peer_type, is_learned: learned.is_some(), attributes };
+        match first_match(&self.policy.export, &route) {
+            Some((_, Action::Reject)) => None,
+            Some((index, Action::Accept(_))) => Some(Some(index)),
+            None => Some(None),
+        }
+    }
+
+    /// A route of this node itself, as the peer is told.
+    pub(super) fn own(&self, passed: Passed) -> Attributes {
+        let mut attributes = Attributes::via(self.to.local_address);
+        self.operate(passed, &mut attributes);
+        self.send(attributes)
+    }
+
+    /// A route that a peer announced, as this one is told; `None` if it is not to hear of it.
+    pub(super) fn learned(&self, path: &Path, passed: Passed) -> Option<Attributes> {
+        let Self { to, .. } = self;
+        if !may_hear(path, to) {
+            return None;
+        }
+        let mut attributes = Attributes::clone(&path.attributes);
+        if to.is_internal() {
+            attributes.local_pref = Some(degree_of_preference(path));
+        } else {
+            // 5.1.4: what one AS says of its ways in is nothing to another one.
+            attributes.med = None;
+        }
+        if path.from.is_internal() && to.is_internal() {
+            reflect(path, to, &mut attributes);
+        }
+        self.operate(passed, &mut attributes);
+        // 5.1.3
+        let keeps_next_hop = match self.policy.next_hop {
+            NextHopMode::Auto => to.is_internal(),
+            NextHopMode::Own => false,
+            NextHopMode::Keep => true,
+        };
+        if !keeps_next_hop {
+            attributes.next_hop = to.local_address;
+        }
+        // 5.1.3: no peer is told that it is its own next hop.
+        (attributes.next_hop != to.peer).then(|| self.send(attributes))
+    }
+
+    fn operate(&self, passed: Passed, attributes: &mut Attributes) {
+        let rule = passed.and_then(|index| self.policy.export.get(index));
+        if let Some(Action::Accept(operations)) = rule.map(|rule| &rule.action) {
+            operations.iter().for_each(|operation| operation.apply(attributes));
+        }
+    }
+
+    /// What the protocol asks for on the way out.
+    fn send(&self, mut attributes: Attributes) -> Attributes {
+        if self.graceful_shutdown {
+            Community::Standard(GRACEFUL_SHUTDOWN).add_to(&mut attributes);
+        }
+        if self.to.is_internal() {
+            // 5.1.5; and RFC 8326, 4.3: there is no worse one.
+            let preference = attributes.local_pref.unwrap_or(DEFAULT_LOCAL_PREF);
+            attributes.local_pref = Some(if self.graceful_shutdown { 0 } else { preference });
+        } else {
+            prepend(self.to.local_as, &mut attributes.as_path); // 5.1.2 b)
+            attributes.local_pref = None; // 5.1.5
+            // RFC 4456, 8: not beyond this AS.
+            attributes.originator_id = None;
+            attributes.cluster_list.clear();
+        }
+        attributes
+    }
 }
 
-/// A route that a peer announced, as told to `to`; `None` if `to` is not to hear of it.
-pub(super) fn learned(path: &Path, to: &Session) -> Option<Attributes> {
+/// Whether a peer hears of another one's route, as far as the protocol is concerned.
+fn may_hear(path: &Path, to: &Session) -> bool {
     let communities = &path.attributes.communities;
-    let stays_inside = [NO_EXPORT, NO_EXPORT_SUBCONFED];
     if path.from.peer == to.peer || communities.contains(&NO_ADVERTISE) {
-        return None;
+        return false;
     }
     if !to.is_internal() {
-        let kept = communities.iter().any(|community| stays_inside.contains(community));
-        return (!kept).then(|| to_external(Attributes::clone(&path.attributes), to));
+        return !communities.contains(&NO_EXPORT) && !communities.contains(&NO_EXPORT_SUBCONFED);
     }
-    // 9.2: what one internal peer said is not told to another one.
-    // 5.1.3: nor is a peer told that it is its own next hop.
-    let refused = path.from.is_internal() || path.attributes.next_hop == to.peer;
-    (!refused).then(|| to_internal(Attributes::clone(&path.attributes)))
+    // 9.2: what one internal peer said is not told to another one, unless (RFC 4456, 6) one of them
+    // is a client; and never to whom it began with, who would refuse it (8).
+    !path.from.is_internal()
+        || (path.from.is_client || to.is_client)
+            && path.attributes.originator_id != Some(to.peer_router_id)
 }
 
-/// 5.1.2 to 5.1.5 for an internal peer: all stays as it is, NEXT_HOP and MULTI_EXIT_DISC too, and
-/// LOCAL_PREF is this node's own, for an external peer's would not count.
-fn to_internal(attributes: Attributes) -> Attributes {
-    Attributes { local_pref: Some(DEFAULT_LOCAL_PREF), ..attributes }
-}
-
-/// 5.1.2 to 5.1.5 for an external peer: the own AS in front, this node as NEXT_HOP, no LOCAL_PREF,
-/// and no MULTI_EXIT_DISC that another AS has set.
-fn to_external(attributes: Attributes, to: &Session) -> Attributes {
-    Attributes {
-        as_path: prepend(to.local_as, attributes.as_path),
-        next_hop: to.local_address,
-        local_pref: None,
-        med: None,
-        ..attributes
-    }
-}
-
-/// 5.1.2 b)
-fn prepend(number: u32, mut path: Vec<AsPathSegment>) -> Vec<AsPathSegment> {
-    match path.first_mut() {
-        Some(AsPathSegment::Sequence(numbers)) if numbers.len() < LONGEST_SEGMENT => {
-            numbers.insert(0, number);
-        }
-        _ => path.insert(0, AsPathSegment::Sequence(vec![number])),
-    }
-    path
+/// RFC 4456, 8.
+fn reflect(path: &Path, by: &Session, attributes: &mut Attributes) {
+    attributes.originator_id.get_or_insert(path.from.peer_router_id);
+    attributes.cluster_list.insert(0, by.cluster_id);
 }
 
 #[cfg(test)]

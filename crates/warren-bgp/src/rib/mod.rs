@@ -7,14 +7,16 @@
 //! | Adj-RIB-Out | what each peer has been told, and where that is out of date |
 //!
 //! The cost of a change is that of the destinations it touches: an internal peer's route concerns
-//! no other internal peer (9.2), and a mesh has no others, so that its peers are not even looked
-//! at. What goes out is fetched when there is room for it: [`Rib::take_updates`] for a peer and
+//! no other internal peer (9.2) but a reflector's clients, and a mesh has none, so that its peers
+//! are not even looked at. What goes out is fetched when there is room for it: [`Rib::take_updates`] for a peer and
 //! [`Rib::take_changes`] for the node's own routing table.
 
 mod adj_out;
 mod decision;
 mod export;
 mod interner;
+mod judgement;
+mod outcome;
 mod session;
 
 use std::collections::btree_map::Entry;
@@ -26,11 +28,14 @@ use std::sync::Arc;
 use ipnetwork::IpNetwork;
 
 use crate::message::{Attributes, Family, Update};
-use crate::policy::{Import, ImportPolicy, Refusal, network};
+use crate::policy::{Import, ImportPolicy, PeerPolicy, PrefixMap, Refusal, network};
 use adj_out::AdjRibOut;
 use decision::Path;
+use export::Target;
 use interner::Interner;
+use judgement::{judge, policy_of};
 
+pub use outcome::{BestPath, Counts, FirstRefusal, PathChange};
 pub use session::Session;
 
 /// The routes of one speaker.
@@ -38,14 +43,18 @@ pub use session::Session;
 pub struct Rib {
     policy: ImportPolicy,
     import: Import,
+    peer_policies: PrefixMap<Arc<PeerPolicy>>,
+    graceful_shutdown: bool,
     originated: BTreeSet<IpNetwork>,
     routes: HashMap<IpNetwork, Route>,
-    /// The destinations whose best path internal peers hear of: own and external ones.
-    for_internal: BTreeSet<IpNetwork>,
+    /// The destinations whose best path the mesh hears of: all but what the mesh itself announces.
+    for_mesh: BTreeSet<IpNetwork>,
     peers: BTreeMap<IpAddr, PeerRoutes>,
     refused: BTreeMap<IpAddr, BTreeMap<Refusal, u64>>,
-    internal: BTreeSet<IpAddr>,
-    external: BTreeSet<IpAddr>,
+    /// The peers of the mesh: internal ones that are no clients.
+    mesh: BTreeSet<IpAddr>,
+    /// The others, who hear of everything.
+    others: BTreeSet<IpAddr>,
     /// The peers that are to be told something.
     out_of_date: BTreeSet<IpAddr>,
     /// Each destination whose best path may have changed, with the one that was reported last.
@@ -58,6 +67,7 @@ pub struct Rib {
 #[derive(Debug)]
 struct PeerRoutes {
     session: Arc<Session>,
+    policy: Arc<PeerPolicy>,
     /// The destinations that the peer announces.
     received: HashSet<IpNetwork>,
     out: AdjRibOut,
@@ -91,12 +101,12 @@ impl Best {
         }
     }
 
-    /// Whether internal peers are told of it (RFC 4271, 9.2).
-    fn is_for_internal(&self) -> bool {
+    /// Whether the mesh is told of it (RFC 4271, 9.2; RFC 4456, 6).
+    fn is_for_mesh(&self) -> bool {
         match self {
             Self::None => false,
             Self::Own => true,
-            Self::Learned(path) => !path.from.is_internal(),
+            Self::Learned(path) => !path.from.is_of_mesh(),
         }
     }
 
@@ -110,60 +120,22 @@ impl Best {
     }
 }
 
-/// The path that this node is to use to a destination.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BestPath {
-    /// Where to send: NEXT_HOP.
-    pub next_hop: IpAddr,
-    /// The peer that announced it.
-    pub learned_from: IpAddr,
-}
-
-/// A destination whose best path is another one now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PathChange {
-    /// The destination; never one that this node originates.
-    pub prefix: IpNetwork,
-    /// The best path; `None` if there is none any more.
-    pub best: Option<BestPath>,
-}
-
-/// A route that was refused, the first one of its peer for this reason.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FirstRefusal {
-    /// Who announced it.
-    pub peer: IpAddr,
-    /// The destination.
-    pub prefix: IpNetwork,
-    /// Why it was refused.
-    pub refusal: Refusal,
-}
-
-/// How many routes there are of a peer.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Prefixes that it announces now, refused ones included.
-    pub received: usize,
-    /// Prefixes that it was told of and that still hold.
-    pub advertised: usize,
-    /// How often a prefix that it announced was refused, in all its sessions.
-    pub refused: BTreeMap<Refusal, u64>,
-}
-
 impl Rib {
     /// A session is Established: its peer is to be told of all routes that concern it.
     pub fn peer_up(&mut self, session: Session) {
         let peer = session.peer;
         self.peer_down(peer);
-        let (group, prefixes): (_, Vec<IpNetwork>) = if session.is_internal() {
-            (&mut self.internal, self.for_internal.iter().copied().collect())
+        let (group, prefixes): (_, Vec<IpNetwork>) = if session.is_of_mesh() {
+            (&mut self.mesh, self.for_mesh.iter().copied().collect())
         } else {
-            (&mut self.external, self.routes.keys().copied().collect())
+            (&mut self.others, self.routes.keys().copied().collect())
         };
         group.insert(peer);
         let out =
             AdjRibOut::new(prefixes.into_iter(), session.families.contains(&Family::Ipv4Unicast));
-        let routes = PeerRoutes { session: Arc::new(session), received: HashSet::new(), out };
+        let policy = policy_of(&self.peer_policies, peer);
+        let session = Arc::new(session);
+        let routes = PeerRoutes { session, policy, received: HashSet::new(), out };
         self.peers.insert(peer, routes);
         self.out_of_date.insert(peer);
     }
@@ -171,8 +143,8 @@ impl Rib {
     /// A session has ended: its peer's routes go.
     pub fn peer_down(&mut self, peer: IpAddr) {
         let Some(gone) = self.peers.remove(&peer) else { return };
-        self.internal.remove(&peer);
-        self.external.remove(&peer);
+        self.mesh.remove(&peer);
+        self.others.remove(&peer);
         self.out_of_date.remove(&peer);
         for prefix in gone.received {
             self.remove_path(prefix, &gone.session);
@@ -199,10 +171,7 @@ impl Rib {
         let attributes = self.attributes.intern(attributes);
         for prefix in update.announced {
             let prefix = network(prefix.ip(), prefix.prefix());
-            let Some(routes) = self.peers.get_mut(&peer) else { return };
-            routes.received.insert(prefix);
-            let from = Arc::clone(&routes.session);
-            self.put_path(prefix, from, Arc::clone(&attributes));
+            self.put_path(prefix, peer, Arc::clone(&attributes));
         }
     }
 
@@ -228,43 +197,6 @@ impl Rib {
         }
     }
 
-    /// What to believe from now on; routes that were announced before are judged again.
-    pub fn set_import_policy(&mut self, policy: ImportPolicy) {
-        if policy == self.policy {
-            return;
-        }
-        self.import = Import::from(&policy);
-        self.policy = policy;
-        let mut refused = Vec::new();
-        let mut changed = Vec::new();
-        for (prefix, route) in &mut self.routes {
-            let mut differs = false;
-            for path in &mut route.paths {
-                let peer = path.from.peer;
-                let refusal =
-                    self.import.check(&path.from.arrival(), prefix, &path.attributes).err();
-                if refusal != path.refusal {
-                    path.refusal = refusal;
-                    differs = true;
-                    refused.extend(refusal.map(|refusal| FirstRefusal {
-                        peer,
-                        prefix: *prefix,
-                        refusal,
-                    }));
-                }
-            }
-            if differs {
-                changed.push(*prefix);
-            }
-        }
-        for refused in refused {
-            self.count_refusal(refused);
-        }
-        for prefix in changed {
-            self.select(prefix);
-        }
-    }
-
     /// The peers that [`take_updates`](Self::take_updates) has something for, those after `after`
     /// first.
     pub fn out_of_date(&self, after: Option<IpAddr>) -> impl Iterator<Item = IpAddr> {
@@ -280,31 +212,36 @@ impl Rib {
     /// The news of at most `limit` destinations for a peer: withdrawals first, then an update for
     /// each set of equal attributes; after the last one of a new session, End-of-RIB.
     pub fn take_updates(&mut self, peer: IpAddr, limit: usize) -> Vec<Update> {
-        let Some(PeerRoutes { session, out, .. }) = self.peers.get_mut(&peer) else {
+        let Some(PeerRoutes { session, policy, out, .. }) = self.peers.get_mut(&peer) else {
             return Vec::new();
         };
+        let target = Target { to: session, policy, graceful_shutdown: self.graceful_shutdown };
         let (known, interner) = (&self.routes, &mut self.attributes);
         // Of many routes with the same attributes only the first costs more than a look-up.
-        type Source = (*const Session, *const Attributes);
-        let mut exported: HashMap<Source, Option<Arc<Attributes>>> = HashMap::new();
-        let mut own: Option<Arc<Attributes>> = None;
+        type Source = Option<(*const Session, *const Attributes)>;
+        let mut exported: HashMap<(Source, export::Passed), Option<Arc<Attributes>>> =
+            HashMap::new();
         let updates = out.take(limit, |prefix| {
-            if !export::reaches(session, prefix) {
+            if !target.reaches(prefix) {
                 return None;
             }
-            match &known.get(prefix)?.best {
-                Best::None => None,
-                Best::Own => Some(Arc::clone(
-                    own.get_or_insert_with(|| interner.intern(Arc::new(export::own(session)))),
-                )),
-                Best::Learned(path) => exported
-                    .entry((Arc::as_ptr(&path.from), Arc::as_ptr(&path.attributes)))
-                    .or_insert_with(|| {
-                        let attributes = export::learned(path, session)?;
-                        Some(interner.intern(Arc::new(attributes)))
-                    })
-                    .clone(),
-            }
+            let path = match &known.get(prefix)?.best {
+                Best::None => return None,
+                Best::Own => None,
+                Best::Learned(path) => Some(path),
+            };
+            let passed = target.pass(prefix, path)?;
+            let source = path.map(|path| (Arc::as_ptr(&path.from), Arc::as_ptr(&path.attributes)));
+            exported
+                .entry((source, passed))
+                .or_insert_with(|| {
+                    let attributes = match path {
+                        None => target.own(passed),
+                        Some(path) => target.learned(path, passed)?,
+                    };
+                    Some(interner.intern(Arc::new(attributes)))
+                })
+                .clone()
         });
         if out.is_up_to_date() {
             self.out_of_date.remove(&peer);
@@ -345,14 +282,17 @@ impl Rib {
         }
     }
 
-    fn put_path(&mut self, prefix: IpNetwork, from: Arc<Session>, attributes: Arc<Attributes>) {
-        let refusal = self.import.check(&from.arrival(), &prefix, &attributes).err();
-        if let Some(refusal) = refusal {
-            self.count_refusal(FirstRefusal { peer: from.peer, prefix, refusal });
+    fn put_path(&mut self, prefix: IpNetwork, peer: IpAddr, received: Arc<Attributes>) {
+        let Some(routes) = self.peers.get_mut(&peer) else { return };
+        routes.received.insert(prefix);
+        let from = Arc::clone(&routes.session);
+        let path =
+            judge(&self.import, &mut self.attributes, &routes.policy, &prefix, from, received);
+        if let Some(refusal) = path.refusal {
+            self.count_refusal(FirstRefusal { peer, prefix, refusal });
         }
-        let path = Path { from, attributes, refusal };
         let paths = &mut self.routes.entry(prefix).or_default().paths;
-        match paths.iter_mut().find(|known| Arc::ptr_eq(&known.from, &path.from)) {
+        match paths.iter_mut().find(|known| known.from.peer == path.from.peer) {
             Some(known) => *known = path,
             None => {
                 // Most destinations have one path: no room for more until there is a second one.
@@ -385,7 +325,7 @@ impl Rib {
             }
             return;
         }
-        let is_for_internal = best.is_for_internal();
+        let is_for_mesh = best.is_for_mesh();
         let before = mem::replace(&mut route.best, best);
         let reported = before.reported();
         if reported != route.best.reported()
@@ -396,13 +336,13 @@ impl Rib {
         if route.paths.is_empty() && matches!(route.best, Best::None) {
             self.routes.remove(&prefix);
         }
-        if is_for_internal {
-            self.for_internal.insert(prefix);
+        if is_for_mesh {
+            self.for_mesh.insert(prefix);
         } else {
-            self.for_internal.remove(&prefix);
+            self.for_mesh.remove(&prefix);
         }
-        let internal = (is_for_internal || before.is_for_internal()).then_some(&self.internal);
-        for peer in self.external.iter().chain(internal.into_iter().flatten()) {
+        let mesh = (is_for_mesh || before.is_for_mesh()).then_some(&self.mesh);
+        for peer in self.others.iter().chain(mesh.into_iter().flatten()) {
             if let Some(routes) = self.peers.get_mut(peer) {
                 routes.out.changed(prefix);
                 self.out_of_date.insert(*peer);

@@ -4,7 +4,11 @@ use proptest::prelude::*;
 
 use super::tests::{attributes, external, internal};
 use super::*;
-use crate::message::{AsPathSegment, Origin};
+use crate::message::{AsPathSegment, LargeCommunity, Origin};
+use crate::policy::{
+    Action, Community, GRACEFUL_SHUTDOWN, Match, MatchOperator, NO_EXPORT, NextHopMode, Operation,
+    PrefixMatch, Rule,
+};
 
 /// What can happen. Peers, prefixes and attributes are numbers into small tables, so that
 /// histories meet the same destination often.
@@ -16,6 +20,8 @@ enum Step {
     Withdraw(usize, Vec<usize>),
     Originate(Vec<usize>),
     Policy(usize),
+    PeerPolicy(usize, usize),
+    GracefulShutdown(bool),
     Refresh(usize),
     TakeUpdates(usize, usize),
     TakeChanges(usize),
@@ -23,8 +29,9 @@ enum Step {
 
 const PEERS: usize = 5;
 const PREFIXES: usize = 6;
-const ATTRIBUTES: usize = 12;
+const ATTRIBUTES: usize = 17;
 const POLICIES: usize = 3;
+const PEER_POLICIES: usize = 4;
 
 fn step() -> impl Strategy<Value = Step> {
     let prefixes = || proptest::collection::vec(0..PREFIXES, 1..4);
@@ -35,6 +42,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0..PEERS, prefixes()).prop_map(|(p, n)| Step::Withdraw(p, n)),
         1 => proptest::collection::vec(0..PREFIXES, 0..3).prop_map(Step::Originate),
         1 => (0..POLICIES).prop_map(Step::Policy),
+        1 => (0..PEERS, 0..PEER_POLICIES).prop_map(|(p, policy)| Step::PeerPolicy(p, policy)),
+        1 => any::<bool>().prop_map(Step::GracefulShutdown),
         1 => (0..PEERS).prop_map(Step::Refresh),
         3 => (0..PEERS, 1..4usize).prop_map(|(p, limit)| Step::TakeUpdates(p, limit)),
         2 => (1..4usize).prop_map(Step::TakeChanges),
@@ -45,7 +54,7 @@ fn session(peer: usize) -> Session {
     match peer {
         0 => internal(1),
         1 => internal(2),
-        2 => internal(3),
+        2 => Session { is_client: true, ..internal(3) },
         3 => external(4, 65001),
         _ => external(5, 65002),
     }
@@ -71,9 +80,65 @@ fn path(number: usize) -> Attributes {
         6 => Attributes { as_path: as_path(&[65002, 7]), ..plain },
         7 => Attributes { as_path: vec![AsPathSegment::Set(vec![65002, 7])], ..plain },
         8 => Attributes { origin: Origin::Incomplete, ..plain },
-        9 => Attributes { communities: vec![export::NO_EXPORT], ..plain },
+        9 => Attributes { communities: vec![NO_EXPORT], ..plain },
         10 => Attributes { as_path: as_path(&[64512]), ..plain },
+        11 => Attributes { communities: vec![GRACEFUL_SHUTDOWN], ..plain },
+        12 => Attributes { originator_id: Some([192, 168, 0, 2].into()), ..plain },
+        13 => Attributes {
+            originator_id: Some([192, 168, 0, 1].into()),
+            cluster_list: vec![[10, 0, 0, 1].into()],
+            ..plain
+        },
+        14 => Attributes { cluster_list: vec![[192, 168, 0, 176].into()], ..plain },
+        15 => Attributes { large_communities: vec![LargeCommunity(1, 2, 3)], ..plain },
         _ => attributes("192.168.0.2"),
+    }
+}
+
+fn peer_policy(number: usize) -> PeerPolicy {
+    let rule = |matches, action| Rule { family: Family::Ipv4Unicast, matches, action };
+    let inside = |cidr: &str| Match {
+        prefix: Some(PrefixMatch {
+            operator: MatchOperator::In,
+            cidr: cidr.parse().unwrap(),
+            prefix_length: 0..=26,
+        }),
+        ..Match::default()
+    };
+    let mark = |number| vec![Operation::AddCommunity(Community::Standard(number))];
+    match number {
+        0 => PeerPolicy::default(),
+        1 => PeerPolicy {
+            import: vec![
+                rule(inside("172.16.0.0/25"), Action::Reject),
+                rule(
+                    inside("172.16.1.0/24"),
+                    Action::Accept(vec![Operation::SetLocalPreference(150)]),
+                ),
+            ],
+            allow_own_as: 1,
+            ..PeerPolicy::default()
+        },
+        2 => PeerPolicy {
+            export: vec![
+                rule(inside("172.16.0.64/26"), Action::Reject),
+                rule(
+                    Match { remote_peers: true, ..inside("172.16.0.0/16") },
+                    Action::Accept(mark(7)),
+                ),
+            ],
+            next_hop: NextHopMode::Own,
+            ..PeerPolicy::default()
+        },
+        _ => PeerPolicy {
+            import: vec![rule(Match::default(), Action::Accept(mark(9)))],
+            export: vec![rule(
+                Match { communities: vec![Community::Standard(9)], ..Match::default() },
+                Action::Accept(mark(10)),
+            )],
+            next_hop: NextHopMode::Keep,
+            ..PeerPolicy::default()
+        },
     }
 }
 
@@ -96,6 +161,8 @@ struct Model {
     up: BTreeMap<usize, BTreeMap<IpNetwork, Attributes>>,
     own: BTreeSet<IpNetwork>,
     policy: ImportPolicy,
+    peer_policies: BTreeMap<usize, usize>,
+    graceful_shutdown: bool,
 }
 
 impl Model {
@@ -107,15 +174,16 @@ impl Model {
         let mut routes: Vec<Path> = Vec::new();
         for (peer, announced) in &self.up {
             let from = Arc::new(session(*peer));
-            if let Some(attributes) = announced.get(prefix)
-                && import.check(&from.arrival(), prefix, attributes).is_ok()
-            {
-                let attributes = Arc::new(attributes.clone());
-                routes.push(Path { from, attributes, refusal: None });
+            let Some(received) = announced.get(prefix) else { continue };
+            let policy = self.peer_policy(*peer);
+            if let Ok(changed) = import.judge(&from.arrival(), &policy, prefix, received) {
+                let received = Arc::new(received.clone());
+                let attributes = changed.map_or_else(|| Arc::clone(&received), Arc::new);
+                routes.push(Path { from, received, attributes, refusal: None });
             }
         }
         // RFC 4271, 9.1.2.2 as it is written: a route goes if a better one exists at that step.
-        let steps: [fn(&Path, &Path) -> bool; 7] = [
+        let steps: [fn(&Path, &Path) -> bool; 8] = [
             |n, m| preference(n) > preference(m),
             |n, m| hops(n) < hops(m),
             |n, m| n.attributes.origin < m.attributes.origin,
@@ -124,7 +192,8 @@ impl Model {
                     && n.attributes.med.unwrap_or(0) < m.attributes.med.unwrap_or(0)
             },
             |n, m| !n.from.is_internal() && m.from.is_internal(),
-            |n, m| n.from.peer_router_id < m.from.peer_router_id,
+            |n, m| originator(n) < originator(m),
+            |n, m| n.attributes.cluster_list.len() < m.attributes.cluster_list.len(),
             |n, m| n.from.peer < m.from.peer,
         ];
         for is_better in steps {
@@ -132,6 +201,10 @@ impl Model {
             routes.retain(|m| !before.iter().any(|n| is_better(n, m)));
         }
         routes.pop().map_or(Best::None, Best::Learned)
+    }
+
+    fn peer_policy(&self, peer: usize) -> PeerPolicy {
+        peer_policy(self.peer_policies.get(&peer).copied().unwrap_or_default())
     }
 
     /// What the node's table is to hold.
@@ -143,17 +216,23 @@ impl Model {
     /// What this peer is to have been told.
     fn told(&self, peer: usize) -> BTreeMap<IpNetwork, Attributes> {
         let to = session(peer);
+        let policy = self.peer_policy(peer);
+        let target = Target { to: &to, policy: &policy, graceful_shutdown: self.graceful_shutdown };
         let export = |p: &IpNetwork| match self.best(p) {
             Best::None => None,
-            Best::Own => Some(export::own(&to)),
-            Best::Learned(path) => export::learned(&path, &to),
+            Best::Own => Some(target.own(target.pass(p, None)?)),
+            Best::Learned(path) => target.learned(&path, target.pass(p, Some(&path))?),
         };
         (0..PREFIXES).map(prefix).filter_map(|p| Some((p, export(&p)?))).collect()
     }
 }
 
 fn preference(path: &Path) -> u32 {
-    if path.from.is_internal() { path.attributes.local_pref.unwrap_or(100) } else { 100 }
+    path.attributes.local_pref.unwrap_or(100)
+}
+
+fn originator(path: &Path) -> std::net::Ipv4Addr {
+    path.attributes.originator_id.unwrap_or(path.from.peer_router_id)
 }
 
 fn hops(path: &Path) -> usize {
@@ -220,6 +299,19 @@ impl World {
                 self.model.policy = policy(number);
                 self.rib.set_import_policy(policy(number));
             }
+            Step::PeerPolicy(peer, number) => {
+                self.model.peer_policies.insert(peer, number);
+                let policies = self.model.peer_policies.iter();
+                self.rib.set_peer_policies(
+                    policies
+                        .map(|(p, n)| (session(*p).peer.into(), Arc::new(peer_policy(*n))))
+                        .collect(),
+                );
+            }
+            Step::GracefulShutdown(is_on) => {
+                self.model.graceful_shutdown = is_on;
+                self.rib.set_graceful_shutdown(is_on);
+            }
             Step::Refresh(peer) => {
                 self.rib.refresh(session(peer).peer, Family::Ipv4Unicast);
                 self.refreshed.insert(peer);
@@ -279,9 +371,9 @@ impl World {
         // The indexes say what the entries say, and no entry is without use.
         for (prefix, route) in &self.rib.routes {
             assert!(!route.paths.is_empty() || !matches!(route.best, Best::None));
-            assert_eq!(self.rib.for_internal.contains(prefix), route.best.is_for_internal());
+            assert_eq!(self.rib.for_mesh.contains(prefix), route.best.is_for_mesh());
         }
-        assert!(self.rib.for_internal.iter().all(|p| self.rib.routes.contains_key(p)));
+        assert!(self.rib.for_mesh.iter().all(|p| self.rib.routes.contains_key(p)));
     }
 }
 

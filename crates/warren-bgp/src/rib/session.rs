@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnetwork::IpNetwork;
 
 use crate::message::Family;
-use crate::policy::Arrival;
+use crate::policy::{Arrival, PeerType};
 
 /// An Established session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +20,14 @@ pub struct Session {
     pub local_address: IpAddr,
     /// This node's AS number on the session.
     pub local_as: u32,
+    /// This node's BGP identifier.
+    pub local_router_id: Ipv4Addr,
+    /// The cluster that this node reflects routes for, or would: its BGP identifier where nothing
+    /// else is settled (RFC 4456, 7).
+    pub cluster_id: Ipv4Addr,
+    /// Whether an internal peer is a client, whose routes are reflected to all internal peers and
+    /// who is told of theirs (RFC 4456, 6).
+    pub is_client: bool,
     /// The families that routes are exchanged of.
     pub families: Vec<Family>,
 }
@@ -30,18 +38,28 @@ impl Session {
         self.local_as == self.peer_as
     }
 
+    /// Whether the peer hears only of what this node and those outside of the mesh announce: the
+    /// others have told it themselves (RFC 4271, 9.2).
+    pub(super) fn is_of_mesh(&self) -> bool {
+        self.is_internal() && !self.is_client
+    }
+
+    pub(super) fn peer_type(&self) -> PeerType {
+        if self.is_internal() { PeerType::IBgp } else { PeerType::EBgp }
+    }
+
     pub(super) fn arrival(&self) -> Arrival {
-        Arrival { local_as: self.local_as, local_address: self.local_address, peer: self.peer }
+        Arrival {
+            local_as: self.local_as,
+            local_address: self.local_address,
+            peer: self.peer,
+            peer_type: self.peer_type(),
+            router_id: self.local_router_id,
+            cluster_id: self.cluster_id,
+        }
     }
 
     pub(super) fn carries(&self, prefix: &IpNetwork) -> bool {
-        self.families.contains(&family(prefix))
-    }
-}
-
-pub(super) fn family(prefix: &IpNetwork) -> Family {
-    match prefix {
-        IpNetwork::V4(_) => Family::Ipv4Unicast,
-        IpNetwork::V6(_) => Family::Ipv6Unicast,
+        self.families.contains(&Family::of(prefix))
     }
 }

@@ -18,6 +18,9 @@ pub(super) fn external(last: u8, peer_as: u32) -> Session {
         peer_router_id: address,
         local_address: LOCAL.parse().unwrap(),
         local_as: 64512,
+        local_router_id: LOCAL.parse().unwrap(),
+        cluster_id: LOCAL.parse().unwrap(),
+        is_client: false,
         families: vec![Family::Ipv4Unicast],
     }
 }
@@ -225,6 +228,70 @@ fn refused_routes_are_counted_named_once_and_judged_again_by_a_new_policy() {
     assert_eq!(rib.counts(peer), Counts::default());
 }
 
+fn rejecting(cidr: &str) -> crate::policy::Rule {
+    use crate::policy::{Action, Match, MatchOperator, PrefixMatch, Rule};
+    let cidr = prefix(cidr);
+    let wanted = PrefixMatch { operator: MatchOperator::In, cidr, prefix_length: 0..=32 };
+    Rule {
+        family: Family::Ipv4Unicast,
+        matches: Match { prefix: Some(wanted), ..Match::default() },
+        action: Action::Reject,
+    }
+}
+
+#[test]
+fn a_changed_filter_takes_effect_at_once_on_what_was_announced_before() {
+    let mut rib = rib(&[internal(1), external(3, 65000)]);
+    rib.update(internal(1).peer, announce(&[BLOCK], via(1)));
+    rib.originate([prefix("172.16.52.128/26")]);
+    rib.take_changes(10);
+    assert_eq!(rib.take_updates(external(3, 65000).peer, 10)[0].announced.len(), 2);
+
+    let import = PeerPolicy { import: vec![rejecting(BLOCK)], ..PeerPolicy::default() };
+    let export = PeerPolicy { export: vec![rejecting("172.16.52.0/24")], ..PeerPolicy::default() };
+    let policies = |one: &PeerPolicy, three: &PeerPolicy| {
+        // A whole range of peers, and one of them.
+        let range = prefix("192.168.0.0/24");
+        [(range, Arc::new(one.clone())), (external(3, 65000).peer.into(), Arc::new(three.clone()))]
+            .into_iter()
+            .collect()
+    };
+    rib.set_peer_policies(policies(&import, &export));
+    assert_eq!(rib.take_changes(10), [change(BLOCK, None)]);
+    assert_eq!(rib.counts(internal(1).peer).refused, [(Refusal::Filter, 1)].into());
+    let told = rib.take_updates(external(3, 65000).peer, 10);
+    assert_eq!(told, [withdraw(&["172.16.52.128/26", BLOCK])]);
+
+    rib.set_peer_policies(policies(&PeerPolicy::default(), &export));
+    assert_eq!(rib.take_changes(10), [change(BLOCK, Some(1))]);
+    let told = rib.take_updates(external(3, 65000).peer, 10);
+    assert_eq!(
+        told.iter().map(|update| &update.announced[..]).collect::<Vec<_>>(),
+        [[prefix(BLOCK)]]
+    );
+    rib.take_updates(internal(1).peer, 10);
+    rib.set_peer_policies(policies(&PeerPolicy::default(), &export));
+    assert!(!rib.has_changes() && out_of_date(&rib).is_empty(), "nothing is new");
+}
+
+#[test]
+fn before_it_goes_away_a_node_tells_everybody_again() {
+    let mut rib = rib(&[internal(1)]);
+    rib.originate([prefix(BLOCK)]);
+    let told = |rib: &mut Rib| {
+        let update = rib.take_updates(internal(1).peer, 10).remove(0);
+        let attributes = update.attributes.unwrap();
+        (attributes.communities.clone(), attributes.local_pref)
+    };
+    assert_eq!(told(&mut rib), (vec![], Some(100)));
+    rib.set_graceful_shutdown(true);
+    assert_eq!(told(&mut rib), (vec![0xFFFF_0000], Some(0)));
+    rib.set_graceful_shutdown(true);
+    assert!(out_of_date(&rib).is_empty());
+    rib.set_graceful_shutdown(false);
+    assert_eq!(told(&mut rib), (vec![], Some(100)));
+}
+
 #[test]
 fn without_a_session_nothing_is_believed() {
     let mut rib = rib(&[]);
@@ -263,6 +330,6 @@ fn the_interner_makes_equal_attributes_of_two_messages_one() {
 
 #[test]
 fn a_path_costs_little_memory() {
-    assert!(size_of::<Path>() <= 24);
-    assert!(size_of::<Route>() <= 48);
+    assert!(size_of::<Path>() <= 32);
+    assert!(size_of::<Route>() <= 56);
 }

@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
+use ipnetwork::IpNetwork;
 use warren_types::status::IpamBlock;
 
 use super::Entry;
@@ -54,8 +56,8 @@ pub enum AllocateError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The agent gave this node no IPv4 block.
-    #[error("node {node} has no IPv4 block; see `agent status`")]
+    /// The agent gave this node no block.
+    #[error("node {node} has no block; see `agent status`")]
     NoBlock {
         /// The node's name.
         node: String,
@@ -67,19 +69,64 @@ pub enum AllocateError {
     /// interface of the same container.
     #[error("{} has the host interface {} already", .0.owner, .0.host_interface)]
     HostInterfaceTaken(Entry),
-    /// All addresses are in use.
-    #[error("no free address in {}", Full(.0))]
-    Exhausted(Vec<IpamBlock>),
+    /// All addresses of a family are in use, or were until a moment ago.
+    #[error("no free address in {}{}", Blocks(blocks), Cooling(*cooling))]
+    Exhausted {
+        /// The node's blocks of that family.
+        blocks: Vec<IpamBlock>,
+        /// How many of their addresses became free too short a while ago.
+        cooling: u64,
+    },
+    /// The pod asks for several addresses of one family.
+    #[error("{0} is asked for besides another address of its family; one of each can be given")]
+    TwoOfAFamily(IpAddr),
+    /// The pod asks for an address that is not this node's to give.
+    #[error("{address} is asked for and is in none of this node's blocks: {}", Cidrs(blocks))]
+    Elsewhere {
+        /// The address.
+        address: IpAddr,
+        /// The node's blocks.
+        blocks: Vec<IpNetwork>,
+    },
+    /// The pod asks for an address that no pod gets.
+    #[error("{0} is asked for and is reserved on this node")]
+    Reserved(IpAddr),
+    /// The pod asks for an address that another one has.
+    #[error("{} is asked for and is in use by {}", .0.address, .0.owner)]
+    InUse(Entry),
+    /// The pod asks for addresses of pools that this node has no block of.
+    #[error("none of this node's blocks is in what is asked for, {}", Cidrs(.0))]
+    NoBlockInPools(Vec<IpNetwork>),
 }
 
-struct Full<'a>(&'a [IpamBlock]);
+struct Blocks<'a>(&'a [IpamBlock]);
 
-impl fmt::Display for Full<'_> {
+impl fmt::Display for Blocks<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, IpamBlock { cidr, allocated, capacity }) in self.0.iter().enumerate() {
             let separator = if i == 0 { "" } else { ", " };
             write!(f, "{separator}{cidr} ({allocated} of {capacity} in use)")?;
         }
         Ok(())
+    }
+}
+
+struct Cooling(u64);
+
+impl fmt::Display for Cooling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            count => write!(f, "; {count} became free too short a while ago"),
+        }
+    }
+}
+
+struct Cidrs<'a>(&'a [IpNetwork]);
+
+impl fmt::Display for Cidrs<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let texts: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&texts.join(", "))
     }
 }

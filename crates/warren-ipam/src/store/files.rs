@@ -1,16 +1,17 @@
 //! The store's system calls, each with an error that names the file.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
 use nix::sys::stat::Mode;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::linkat;
+use warren_types::file;
 
 use super::StoreError;
 use crate::record::Record;
@@ -23,38 +24,53 @@ fn at<'a>(
     move |source| StoreError::Io { operation, path: path.to_owned(), source }
 }
 
+/// Makes the directory if it is not there. Nobody else is to see it: who can open a file can lock it,
+/// and so keep all pods from starting.
 pub(super) fn create_directory(path: &Path) -> Result<(), StoreError> {
-    fs::create_dir_all(path).map_err(at("create directory", path))
+    if !is_directory(path)? {
+        let mut builder = DirBuilder::new();
+        builder.recursive(true).mode(0o700).create(path).map_err(at("create directory", path))?;
+    }
+    Ok(())
+}
+
+/// Whether there is a directory; an error if there is one that others can change, or something else.
+pub(super) fn is_directory(path: &Path) -> Result<bool, StoreError> {
+    match fs::symlink_metadata(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        found => found
+            .and_then(|found| file::trust(&found, file::Kind::Directory).map_err(io::Error::other))
+            .map(|()| true)
+            .map_err(at("use directory", path)),
+    }
 }
 
 /// The names in a directory; none where it does not exist.
 pub(super) fn names(directory: &Path) -> Result<Vec<OsString>, StoreError> {
-    let entries = match fs::read_dir(directory) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(at("read directory", directory))?,
-    };
-    entries
+    if !is_directory(directory)? {
+        return Ok(Vec::new());
+    }
+    fs::read_dir(directory)
+        .map_err(at("read directory", directory))?
         .map(|entry| entry.map(|entry| entry.file_name()))
         .collect::<Result<_, _>>()
         .map_err(at("read directory", directory))
 }
 
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, StoreError> {
-    fs::read(path).map_err(at("read", path))
+    file::read(path).map_err(at("read", path))
 }
 
-pub(super) fn remove(path: &Path) -> Result<(), StoreError> {
-    match fs::remove_file(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        result => result.map_err(at("remove", path)),
-    }
+/// Removes a file that nothing depends on.
+pub(super) fn remove(path: &Path) {
+    let _ = fs::remove_file(path);
 }
 
 /// Moves `from` to `to`, whose directory is made if need be. Nothing to move is no error.
 pub(super) fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
     let not_found = |e: &io::Error| e.kind() == io::ErrorKind::NotFound;
     match fs::rename(from, to) {
-        Err(e) if not_found(&e) => {
+        Err(e) if not_found(&e) || e.kind() == io::ErrorKind::NotADirectory => {
             if let Some(directory) = to.parent() {
                 create_directory(directory)?;
             }
@@ -69,13 +85,9 @@ pub(super) fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
 
 /// Waits for the lock on the file at `path`, which is made if need be. It ends with the result.
 pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
-        .map_err(at("open lock", path))?;
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let file = file::open(&mut options, path).map_err(at("open lock", path))?;
     wait_for_lock(&file).map_err(at("lock", path))?;
     Ok(file)
 }
@@ -116,6 +128,11 @@ fn open_record(path: &Path) -> Result<Option<File>, StoreError> {
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
     match OpenOptions::new().read(true).custom_flags(flags.bits()).open(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) if e.raw_os_error() == Some(nix::libc::ELOOP) => {
+            let link = fs::symlink_metadata(path).map_err(at("examine", path))?;
+            let reason = file::trust(&link, file::Kind::File).map_err(io::Error::other);
+            Err(at("open", path)(reason.err().unwrap_or(e)))
+        }
         file => file.map(Some).map_err(at("open", path)),
     }
 }

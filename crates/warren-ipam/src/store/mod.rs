@@ -1,6 +1,7 @@
 //! The directory that says who has which address. How it is laid out, who waits for whom and why a
 //! kill does no harm: see the [crate](crate)'s page.
 
+mod choose;
 mod error;
 mod files;
 #[cfg(test)]
@@ -16,6 +17,7 @@ use jiff::Timestamp;
 use warren_types::node::NodeDescription;
 use warren_types::run_dir::RunDir;
 use warren_types::status::IpamBlock;
+use warren_types::wishes::Wishes;
 
 pub use self::error::{AllocateError, StoreError};
 pub use crate::name::Name as Entry;
@@ -49,6 +51,10 @@ pub struct Claim {
     pub mac: Option<MacAddress>,
     /// The MTU of the pod's interface, in bytes.
     pub mtu: u32,
+    /// The metric of the pod's routes by this interface.
+    pub metric: u32,
+    /// Which addresses the pod asks for.
+    pub wishes: Wishes,
 }
 
 /// What is in the store.
@@ -61,23 +67,28 @@ pub struct Listing {
     pub unknown: Vec<PathBuf>,
 }
 
-/// The blocks that pods get addresses from, and what is in use.
+/// What is in use.
 struct Survey {
-    blocks: Vec<IpNetwork>,
     entries: Vec<Entry>,
     used: BTreeSet<IpAddr>,
 }
 
-/// A record that nobody else works on until this is dropped.
+/// The records of one attachment, or one of them, that nobody else works on until this is dropped.
 #[derive(Debug)]
 pub struct Held {
     entry: Entry,
     // Holds the lock.
     _file: File,
+    /// The attachment's other record.
+    also: Option<Box<Self>>,
 }
 
 impl Held {
-    /// Which record it is.
+    fn new(entry: Entry, file: File) -> Self {
+        Self { entry, _file: file, also: None }
+    }
+
+    /// Which record it is, the first of several.
     pub fn entry(&self) -> &Entry {
         &self.entry
     }
@@ -89,8 +100,8 @@ impl Store {
         Self { directory: run_dir.ipam() }
     }
 
-    /// Gives `claim` an address and writes the record, which stays held so that the pod can be
-    /// connected before anyone else touches it.
+    /// Gives `claim` an address of each family that the node has blocks of, and writes the records,
+    /// which stay held so that the pod can be connected before anyone else touches them.
     ///
     /// # Errors
     /// See [`AllocateError`]; nothing is allocated then.
@@ -98,13 +109,14 @@ impl Store {
         &self,
         node: &NodeDescription,
         claim: Claim,
-    ) -> Result<(Held, Record), AllocateError> {
+    ) -> Result<(Held, Vec<Record>), AllocateError> {
+        files::create_directory(&self.directory)?;
         files::create_directory(&self.freed())?;
         files::create_directory(&self.addresses())?;
         let _lock = files::lock(&self.lock_file())?;
 
-        let Survey { blocks, entries, used } = self.survey(node)?;
-        for entry in &entries {
+        let survey = self.survey(node)?;
+        for entry in &survey.entries {
             if entry.owner == claim.owner {
                 return Err(AllocateError::AlreadyAllocated(entry.clone()));
             }
@@ -113,38 +125,61 @@ impl Store {
             }
         }
         let markers = self.markers()?;
-        let freed: BTreeMap<IpAddr, u64> =
-            markers.iter().map(|&(at, address)| (address, at)).collect();
-        let Some(address) = pick::next(&blocks, &node.reserved, &used, &freed) else {
-            return Err(AllocateError::Exhausted(usage(&blocks, &node.reserved, &used)));
-        };
-
-        let record = Record {
+        let addresses = choose::addresses(node, &claim.wishes, &survey, &markers)?;
+        let mac = claim.mac.or(addresses.first().map(|first| MacAddress::of_pod(*first)));
+        let record = |&address| Record {
             format_version: FORMAT_VERSION,
             address,
-            network: claim.network,
+            network: claim.network.clone(),
             container_id: claim.owner.container_id().to_owned(),
             ifname: claim.owner.ifname().to_owned(),
-            netns: claim.netns,
-            pod: claim.pod,
-            mac: claim.mac.unwrap_or_else(|| MacAddress::of_pod(address)),
+            netns: claim.netns.clone(),
+            pod: claim.pod.clone(),
+            mac: mac.unwrap_or_else(|| MacAddress::of_pod(address)),
             mtu: claim.mtu,
+            metric: claim.metric,
             created: Timestamp::now(),
             host_interface: claim.host_interface.clone(),
         };
-        let entry = Entry { address, owner: claim.owner, host_interface: claim.host_interface };
-        let file = files::create_locked(&self.addresses(), &self.path_of(&entry), &record)?;
+        let records: Vec<_> = addresses.iter().map(record).collect();
+        let [first, others @ ..] = records.as_slice() else {
+            return Err(AllocateError::NoBlock { node: node.name.clone() });
+        };
+        let held = self.write(&claim.owner, first, others)?;
 
-        // Last, so that a kill before leaves a marker too many and not one too few.
-        for (at, freed_address) in markers {
-            let outdated = freed_address == address
-                || used.contains(&freed_address)
-                || freed.get(&freed_address) != Some(&at);
+        // Last, so that a kill before leaves a marker too many and not one too few. One that cannot be
+        // removed does no harm either, and the addresses are given by now.
+        let latest: BTreeMap<_, _> = markers.iter().map(|&(at, address)| (address, at)).collect();
+        for (at, freed) in markers {
+            let outdated = addresses.contains(&freed)
+                || survey.used.contains(&freed)
+                || latest.get(&freed) != Some(&at);
             if outdated {
-                files::remove(&self.freed().join(marker(at, freed_address)))?;
+                files::remove(&self.freed().join(marker(at, freed)));
             }
         }
-        Ok((Held { entry, _file: file }, record))
+        Ok((held, records))
+    }
+
+    /// Writes all records or none, unless it is killed meanwhile.
+    fn write(&self, owner: &Owner, record: &Record, others: &[Record]) -> Result<Held, StoreError> {
+        let also = match others {
+            [] => None,
+            [next, rest @ ..] => Some(Box::new(self.write(owner, next, rest)?)),
+        };
+        let host_interface = record.host_interface.clone();
+        let entry = Entry { address: record.address, owner: owner.clone(), host_interface };
+        match files::create_locked(&self.addresses(), &self.path_of(&entry), record) {
+            Ok(file) => Ok(Held { entry, _file: file, also }),
+            Err(error) => {
+                // Nobody has had the address, so it need not be remembered when it became free. If it
+                // cannot be removed either, it is the runtime's DEL that finds it.
+                if let Some(other) = also {
+                    files::remove(&self.path_of(&other.entry));
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Waits until nobody else works on the record, and holds it. `None` if it is gone by then.
@@ -153,7 +188,7 @@ impl Store {
     /// Any I/O error.
     pub fn hold(&self, entry: &Entry) -> Result<Option<Held>, StoreError> {
         let file = files::lock_record(&self.path_of(entry))?;
-        Ok(file.map(|file| Held { entry: entry.clone(), _file: file }))
+        Ok(file.map(|file| Held::new(entry.clone(), file)))
     }
 
     /// Holds the record if nobody else works on it now. `None` if somebody does, or if it is gone.
@@ -162,21 +197,26 @@ impl Store {
     /// Any I/O error.
     pub fn hold_if_idle(&self, entry: &Entry) -> Result<Option<Held>, StoreError> {
         let file = files::try_lock_record(&self.path_of(entry))?;
-        Ok(file.map(|file| Held { entry: entry.clone(), _file: file }))
+        Ok(file.map(|file| Held::new(entry.clone(), file)))
     }
 
-    /// Frees the address of a held record. Whoever calls this has removed what the record names.
+    /// Frees the addresses of what is held. Whoever calls this has removed what the records name.
     ///
     /// # Errors
-    /// Any I/O error; the address stays in use then.
-    pub fn release(&self, held: Held) -> Result<IpAddr, StoreError> {
+    /// Any I/O error; what is not freed stays in use then.
+    pub fn release(&self, held: Held) -> Result<Vec<IpAddr>, StoreError> {
         // Under the lock: an allocation between its two readings would otherwise take the address
         // for one that was never used, and hand it out at once.
         let _lock = files::lock(&self.lock_file())?;
-        let address = held.entry.address;
-        let freed = self.freed().join(marker(files::monotonic_nanoseconds()?, address));
-        files::rename(&self.path_of(&held.entry), &freed)?;
-        Ok(address)
+        let mut freed = Vec::new();
+        let mut next = Some(&held);
+        while let Some(Held { entry, also, .. }) = next {
+            let marker = marker(files::monotonic_nanoseconds()?, entry.address);
+            files::rename(&self.path_of(entry), &self.freed().join(marker))?;
+            freed.push(entry.address);
+            next = also.as_deref();
+        }
+        Ok(freed)
     }
 
     /// All records of `owner`: one per address that it has.
@@ -194,6 +234,7 @@ impl Store {
     /// # Errors
     /// Any I/O error. A store that was never used is empty.
     pub fn list(&self) -> Result<Listing, StoreError> {
+        files::is_directory(&self.directory)?;
         let directory = self.addresses();
         let mut listing = Listing::default();
         for file_name in files::names(&directory)? {
@@ -224,28 +265,24 @@ impl Store {
     pub fn usage(
         &self,
         blocks: &[IpNetwork],
-        reserved: &[IpAddr],
+        reserved: &[IpNetwork],
     ) -> Result<Vec<IpamBlock>, StoreError> {
         let used = self.list()?.entries.iter().map(|entry| entry.address).collect();
         Ok(usage(blocks, reserved, &used))
     }
 
-    /// Whether the node could give a pod an address now; the error says why not.
+    /// Whether the node could give a pod an address of each family now; the error says why not.
     ///
     /// # Errors
     /// What [`Store::allocate`] would answer, as far as it does not depend on the claim.
     pub fn has_room(&self, node: &NodeDescription) -> Result<(), AllocateError> {
-        let Survey { blocks, used, .. } = self.survey(node)?;
-        match pick::next(&blocks, &node.reserved, &used, &BTreeMap::new()) {
-            Some(_) => Ok(()),
-            None => Err(AllocateError::Exhausted(usage(&blocks, &node.reserved, &used))),
-        }
+        let survey = self.survey(node)?;
+        choose::addresses(node, &Wishes::default(), &survey, &self.markers()?).map(drop)
     }
 
     /// What an allocation starts from.
     fn survey(&self, node: &NodeDescription) -> Result<Survey, AllocateError> {
-        let blocks: Vec<_> = node.blocks.iter().copied().filter(IpNetwork::is_ipv4).collect();
-        if blocks.is_empty() {
+        if node.blocks.is_empty() {
             return Err(AllocateError::NoBlock { node: node.name.clone() });
         }
         let Listing { entries, unknown } = self.list()?;
@@ -253,7 +290,7 @@ impl Store {
             return Err(StoreError::Unknown { path }.into());
         }
         let used = entries.iter().map(|entry| entry.address).collect();
-        Ok(Survey { blocks, entries, used })
+        Ok(Survey { entries, used })
     }
 
     /// Runs `remove` if no record names `host_interface`, and keeps records from being made
@@ -309,7 +346,7 @@ impl Store {
     }
 }
 
-fn usage(blocks: &[IpNetwork], reserved: &[IpAddr], used: &BTreeSet<IpAddr>) -> Vec<IpamBlock> {
+fn usage(blocks: &[IpNetwork], reserved: &[IpNetwork], used: &BTreeSet<IpAddr>) -> Vec<IpamBlock> {
     let usage = |block: &IpNetwork| IpamBlock {
         cidr: *block,
         allocated: used.iter().filter(|address| block.contains(**address)).count() as u64,

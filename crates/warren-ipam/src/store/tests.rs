@@ -7,6 +7,9 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod families;
+mod wishes;
+
 struct Fixture {
     dir: TempDir,
     store: Store,
@@ -23,6 +26,8 @@ fn fixture(block: &str, reserved: &[&str]) -> Fixture {
         blocks: vec![block.parse().unwrap()],
         reserved: reserved.iter().map(|r| r.parse().unwrap()).collect(),
         pod_mtu: 1480,
+        cool_down_seconds: 0,
+        tunnel: None,
     };
     Fixture { dir, store, node }
 }
@@ -40,25 +45,28 @@ fn claim(id: &str) -> Claim {
         host_interface: warren_types::ifname::for_container(id),
         mac: None,
         mtu: 1480,
+        metric: 0,
+        wishes: Wishes::default(),
     }
 }
 
 impl Fixture {
     fn add(&self, id: &str) -> Result<IpAddr, AllocateError> {
-        self.store.allocate(&self.node, claim(id)).map(|(_, record)| record.address)
+        self.store.allocate(&self.node, claim(id)).map(|(_, records)| records[0].address)
     }
 
     fn del(&self, id: &str) -> Vec<IpAddr> {
         let entries = self.store.find(&owner(id)).unwrap();
         let held = entries.iter().filter_map(|entry| self.store.hold(entry).unwrap());
-        held.map(|held| self.store.release(held).unwrap()).collect()
+        held.flat_map(|held| self.store.release(held).unwrap()).collect()
     }
 }
 
 #[test]
 fn a_record_says_all_that_is_known_of_the_attachment() {
     let f = fixture("172.16.52.128/26", &["172.16.52.128"]);
-    let (held, record) = f.store.allocate(&f.node, claim("a1")).unwrap();
+    let (held, records) = f.store.allocate(&f.node, claim("a1")).unwrap();
+    let [record] = <[Record; 1]>::try_from(records).unwrap();
     assert_eq!(record.address.to_string(), "172.16.52.129");
     assert_eq!(record.mac.to_string(), "0a:58:ac:10:34:81");
     assert_eq!(f.store.read(held.entry()).unwrap(), record);
@@ -218,7 +226,7 @@ fn a_damaged_record_still_keeps_its_address_and_can_be_freed() {
         assert!(error.contains(path.to_str().unwrap()), "{error}");
     }
     assert_eq!(f.add("d").unwrap().to_string(), "10.0.0.3");
-    assert!(matches!(f.add("e"), Err(AllocateError::Exhausted(_))));
+    assert!(matches!(f.add("e"), Err(AllocateError::Exhausted { .. })));
     for id in ["a", "b", "c"] {
         assert_eq!(f.del(id).len(), 1);
     }
@@ -264,9 +272,9 @@ fn an_error_names_the_file_that_is_in_the_way() {
 }
 
 #[test]
-fn a_node_without_an_ipv4_block_gives_no_address() {
+fn a_node_without_a_block_gives_no_address() {
     let mut f = fixture("10.0.0.0/30", &[]);
-    f.node.blocks = vec!["fd00::/122".parse().unwrap()];
+    f.node.blocks = Vec::new();
     assert!(matches!(f.add("a"), Err(AllocateError::NoBlock { .. })));
 }
 
@@ -290,7 +298,7 @@ proptest! {
                         prop_assert_eq!(used.insert(id, address), None);
                     }
                     Err(AllocateError::AlreadyAllocated(_)) => prop_assert!(used.contains_key(&id)),
-                    Err(AllocateError::Exhausted(_)) => prop_assert!(free.is_empty()),
+                    Err(AllocateError::Exhausted { .. }) => prop_assert!(free.is_empty()),
                     Err(other) => panic!("{other}"),
                 }
             } else {

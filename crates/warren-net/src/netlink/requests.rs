@@ -1,15 +1,15 @@
 //! Requests that more than one module makes, by rtnetlink's builders.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
+use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkFlags, LinkMessage};
 use netlink_packet_route::route::{RouteAttribute, RouteHeader, RouteMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::errno::Errno;
-use rtnetlink::{AddressMessageBuilder, LinkMessageBuilder, LinkUnspec, RouteMessageBuilder};
+use rtnetlink::{LinkMessageBuilder, LinkUnspec, RouteMessageBuilder};
 
 use super::{Error, Request, Socket};
 
@@ -56,6 +56,11 @@ pub(crate) fn find_link(
     }
 }
 
+/// Whether the link is set up.
+pub(crate) fn is_up(link: &LinkMessage) -> bool {
+    link.header.flags.contains(LinkFlags::Up)
+}
+
 /// An address on the link of that index.
 ///
 /// By hand: the builder adds a broadcast address where the prefix has one, and leaves a multicast
@@ -83,7 +88,19 @@ pub(crate) fn addresses(
     operation: String,
     link: Option<u32>,
 ) -> Result<Vec<AddressMessage>, Error> {
-    let filter = AddressMessageBuilder::<Ipv4Addr>::new().index(link.unwrap_or_default()).build();
+    addresses_of(AddressFamily::Inet, socket, operation, link)
+}
+
+/// The addresses of one family, of all links or of one.
+pub(crate) fn addresses_of(
+    family: AddressFamily,
+    socket: &mut Socket,
+    operation: String,
+    link: Option<u32>,
+) -> Result<Vec<AddressMessage>, Error> {
+    let mut filter = AddressMessage::default();
+    filter.header.family = family;
+    filter.header.index = link.unwrap_or_default();
     let found = socket.dump(operation, RouteNetlinkMessage::GetAddress(filter))?;
     Ok(found
         .into_iter()
@@ -112,8 +129,17 @@ pub(crate) fn route(to: IpNetwork, via: Option<IpAddr>) -> RouteMessageBuilder {
 ///
 /// The filter by hand: the builder's begins with `proto static`, and would find no other.
 pub(crate) fn routes(socket: &mut Socket, link: Option<u32>) -> Result<Vec<RouteMessage>, Error> {
+    routes_of(AddressFamily::Inet, socket, link)
+}
+
+/// The routes of one family, as [`routes`].
+pub(crate) fn routes_of(
+    family: AddressFamily,
+    socket: &mut Socket,
+    link: Option<u32>,
+) -> Result<Vec<RouteMessage>, Error> {
     let mut filter = RouteMessage::default();
-    filter.header.address_family = AddressFamily::Inet;
+    filter.header.address_family = family;
     filter.header.table = RouteHeader::RT_TABLE_MAIN;
     filter.attributes.extend(link.map(RouteAttribute::Oif));
     let found = match socket.dump("list routes", RouteNetlinkMessage::GetRoute(filter)) {

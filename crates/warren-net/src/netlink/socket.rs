@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::io;
+use std::os::fd::AsFd;
 
 use netlink_packet_core::{
     ErrorMessage, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer,
@@ -12,6 +13,7 @@ use netlink_sys::{SocketAddr, protocols::NETLINK_ROUTE};
 
 use super::Error;
 use crate::namespace::Namespace;
+use crate::sys;
 
 /// The length of a netlink message header in bytes.
 const NETLINK_HEADER_LEN: usize = 16;
@@ -85,6 +87,15 @@ impl Socket {
     /// As [`Socket::open`], and when the namespace cannot be entered.
     pub fn open_in(namespace: &Namespace) -> Result<Self, Error> {
         namespace.within(Self::open)?
+    }
+
+    /// Has the kernel take notice now of whether `interface` has a carrier, which it would do by and
+    /// by otherwise. True: it has.
+    ///
+    /// # Errors
+    /// When there is no such interface, or it cannot tell.
+    pub(crate) fn notice_carrier(&self, interface: &str) -> io::Result<bool> {
+        sys::has_carrier(self.socket.as_fd(), interface)
     }
 
     fn configured() -> io::Result<netlink_sys::Socket> {

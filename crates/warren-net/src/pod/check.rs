@@ -3,10 +3,11 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use ipnetwork::IpNetwork;
 use netlink_packet_route::route::{RouteScope, RouteType};
 
 use super::requests::{self, Link, Route};
-use super::{GATEWAY, HOST_MAC, PodInterface, host_sysctl};
+use super::{GATEWAY, GATEWAY6, HOST_MAC, PodInterface, host_sysctl, ipv6};
 use crate::namespace::Namespace;
 use crate::netlink::Socket;
 use crate::netlink::requests::{show_link, show_link_number};
@@ -95,7 +96,12 @@ pub enum Difference {
         /// The addresses that there are, with their prefix lengths.
         found: Vec<(IpAddr, u8)>,
     },
-    /// The pod lacks one of its two routes.
+    /// The host end lacks the address of the pod's IPv6 next hop.
+    NextHopMissing {
+        /// The host end.
+        interface: String,
+    },
+    /// The pod lacks one of its routes.
     PodRouteMissing {
         /// The route, in iproute2's words.
         route: String,
@@ -150,7 +156,8 @@ impl fmt::Display for Difference {
             Self::AddressMissing { interface, expected, found } => {
                 write!(
                     f,
-                    "interface {interface} in the pod's namespace lacks the address {expected}/32 "
+                    "interface {interface} in the pod's namespace lacks the address {} ",
+                    IpNetwork::from(*expected)
                 )?;
                 let found: Vec<String> =
                     found.iter().map(|(address, length)| format!("{address}/{length}")).collect();
@@ -159,6 +166,11 @@ impl fmt::Display for Difference {
                     found => write!(f, "and has {}", found.join(", ")),
                 }
             }
+            Self::NextHopMissing { interface } => write!(
+                f,
+                "interface {interface} on the node lacks the address {}, the pod's next hop",
+                requests::gateway6()
+            ),
             Self::PodRouteMissing { route } => {
                 write!(f, "the route {route} is missing in the pod's namespace")
             }
@@ -216,7 +228,8 @@ pub fn check(namespace: &Namespace, pod: &PodInterface) -> Result<Vec<Difference
     compare_link(&mut differences, Side::Node, &pod.host_name, host.as_ref(), pod, Some(HOST_MAC));
     if let Some(host) = &host {
         compare_host_routes(&mut differences, &mut node, pod, host)?;
-        compare_sysctls(&mut differences, &host.name)?;
+        compare_next_hop(&mut differences, &mut node, pod, host)?;
+        compare_sysctls(&mut differences, &host.name, pod)?;
     }
     compare_link(&mut differences, Side::Pod, &pod.pod_name, end.as_ref(), pod, pod.pod_mac);
     if let Some(end) = &end {
@@ -279,8 +292,8 @@ fn compare_host_routes(
     pod: &PodInterface,
     host: &Link,
 ) -> Result<(), PodError> {
-    let routes = requests::routes(node, Some(host.index))?;
     for &address in &pod.addresses {
+        let routes = requests::routes(node, Some(host.index), address)?;
         if !routes.iter().any(|route| route.is_to(address) && is_on_link(route)) {
             differences.push(Difference::HostRouteMissing {
                 address,
@@ -292,16 +305,41 @@ fn compare_host_routes(
     Ok(())
 }
 
-fn compare_sysctls(differences: &mut Vec<Difference>, interface: &str) -> Result<(), PodError> {
-    for setting in &host_sysctl::SETTINGS {
-        let key = setting.key(interface);
+fn compare_next_hop(
+    differences: &mut Vec<Difference>,
+    node: &mut Socket,
+    pod: &PodInterface,
+    host: &Link,
+) -> Result<(), PodError> {
+    if pod.has_ipv6() {
+        let found = requests::addresses(node, host, GATEWAY6.into())?;
+        if !found.contains(&(GATEWAY6.into(), requests::gateway6().prefix())) {
+            differences.push(Difference::NextHopMissing { interface: pod.host_name.clone() });
+        }
+    }
+    Ok(())
+}
+
+fn compare_sysctls(
+    differences: &mut Vec<Difference>,
+    interface: &str,
+    pod: &PodInterface,
+) -> Result<(), PodError> {
+    let mut settings: Vec<_> = host_sysctl::SETTINGS
+        .iter()
+        .map(|setting| (setting.key(interface), setting.value, setting.optional))
+        .collect();
+    if pod.has_ipv6() {
+        settings.push((ipv6::key(interface), "0", false));
+    }
+    for (key, expected, optional) in settings {
         let found = match sysctl::read(&key) {
-            Err(error) if error.is_missing() && setting.optional() => continue,
+            Err(error) if error.is_missing() && optional => continue,
             Err(error) if error.is_missing() => None,
             found => Some(found?),
         };
-        if found.as_deref() != Some(setting.value) {
-            differences.push(Difference::Sysctl { key, expected: setting.value, found });
+        if found.as_deref() != Some(expected) {
+            differences.push(Difference::Sysctl { key, expected, found });
         }
     }
     Ok(())
@@ -313,17 +351,22 @@ fn compare_addresses(
     pod: &PodInterface,
     end: &Link,
 ) -> Result<(), PodError> {
-    let found = requests::addresses(inside, end)?;
     for &expected in &pod.addresses {
-        if !found.contains(&(expected, 32)) {
+        let found = requests::addresses(inside, end, expected)?;
+        if !found.contains(&(expected, IpNetwork::from(expected).prefix())) {
             differences.push(Difference::AddressMissing {
                 interface: pod.pod_name.clone(),
                 expected,
-                found: found.clone(),
+                found: found.into_iter().filter(|(address, _)| !is_link_local(*address)).collect(),
             });
         }
     }
     Ok(())
+}
+
+/// Whether the kernel gave the interface that address of its own accord.
+fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
 }
 
 fn compare_pod_routes(
@@ -332,23 +375,32 @@ fn compare_pod_routes(
     pod: &PodInterface,
     end: &Link,
 ) -> Result<(), PodError> {
-    let routes = requests::routes(inside, Some(end.index))?;
-    if !routes.iter().any(|route| route.is_to(GATEWAY.into()) && is_on_link(route)) {
-        differences.push(Difference::PodRouteMissing {
-            route: format!("{GATEWAY} dev {} scope link", pod.pod_name),
-        });
-    }
-    let is_default = |route: &Route| {
-        route.length == 0 && route.kind == RouteType::Unicast && route.gateway == Some(GATEWAY)
-    };
-    if !routes.iter().any(is_default) {
-        differences.push(Difference::PodRouteMissing {
-            route: format!("default via {GATEWAY} dev {}", pod.pod_name),
-        });
+    let families =
+        [(pod.has_ipv4(), IpAddr::from(GATEWAY)), (pod.has_ipv6(), IpAddr::from(GATEWAY6))];
+    for (_, gateway) in families.into_iter().filter(|(has, _)| *has) {
+        let mut routes = requests::routes(inside, Some(end.index), gateway)?;
+        if gateway.is_ipv4() {
+            routes.retain(|route| route.metric == pod.metric);
+            if !routes.iter().any(|route| route.is_to(gateway) && is_on_link(route)) {
+                differences.push(Difference::PodRouteMissing {
+                    route: format!("{gateway} dev {} scope link", pod.pod_name),
+                });
+            }
+        }
+        let is_default = |route: &Route| {
+            route.length == 0 && route.kind == RouteType::Unicast && route.gateway == Some(gateway)
+        };
+        if !routes.iter().any(is_default) {
+            differences.push(Difference::PodRouteMissing {
+                route: format!("default via {gateway} dev {}", pod.pod_name),
+            });
+        }
     }
     Ok(())
 }
 
 fn is_on_link(route: &Route) -> bool {
-    route.kind == RouteType::Unicast && route.scope == RouteScope::Link && route.gateway.is_none()
+    // IPv6 has no such scope.
+    let near = route.scope == RouteScope::Link || route.destination.is_ipv6();
+    route.kind == RouteType::Unicast && near && route.gateway.is_none()
 }

@@ -5,6 +5,10 @@
 //!  eth0  172.16.52.132/32  <---- veth ---->  calib472a44443d  ee:ee:ee:ee:ee:ee
 //!    169.254.1.1 dev eth0 scope link           answers ARP for any address (proxy_arp)
 //!    default via 169.254.1.1 dev eth0          172.16.52.132 dev calib472a44443d scope link
+//!
+//!  and with an IPv6 address
+//!  eth0  fd00:52::84/128                     calib472a44443d  fe80::ecee:eeff:feee:eeee/64
+//!    default via fe80::ecee:eeff:feee:eeee     fd00:52::84 dev calib472a44443d
 //! ```
 //!
 //! It is laid out as Calico does it, so that tools and people find what they know. What differs is
@@ -21,16 +25,18 @@
 //! | `check` | compares what is there with what [`create`] made, and names each [`Difference`] |
 //! | `requests` | the netlink messages, and what is read from the answers |
 //! | `host_sysctl` | the kernel parameters of the host end |
+//! | `ipv6` | whether there is IPv6, and turning it on |
 
 mod check;
 mod create;
 mod error;
 mod host_sysctl;
+mod ipv6;
 mod requests;
 #[cfg(test)]
 mod tests;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use nix::errno::Errno;
 use warren_types::ifname;
@@ -40,10 +46,15 @@ use crate::netlink::{self, Socket};
 pub use check::{Difference, Side, check};
 pub use create::create;
 pub use error::PodError;
+pub use ipv6::is_available as has_ipv6;
 
 /// Every pod's next hop. No interface has this address: the host end answers ARP requests for it
 /// (as for all others), so it is the same on every node and takes no address from a pool.
 pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
+
+/// Every pod's IPv6 next hop: the link-local address that follows from [`HOST_MAC`], which every host
+/// end is given, whatever way the node makes its own.
+pub const GATEWAY6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0xecee, 0xeeff, 0xfeee, 0xeeee);
 
 /// The MAC address of every host end, as Calico has it: a pod that keeps its neighbour entry for
 /// [`GATEWAY`] while its host end is replaced goes on unharmed.
@@ -56,12 +67,25 @@ pub struct PodInterface {
     pub host_name: String,
     /// The pod end's name: `eth0`, as a rule.
     pub pod_name: String,
-    /// The pod's addresses, each routed to the pod by itself. One IPv4 address for now.
+    /// The pod's addresses, each routed to the pod by itself.
     pub addresses: Vec<IpAddr>,
     /// The MTU of both ends in bytes.
     pub mtu: u32,
     /// The pod end's MAC address. None: the kernel chooses one, and [`check`] takes any.
     pub pod_mac: Option<[u8; 6]>,
+    /// The metric of the pod's routes by this interface: 0 for the pod's first one, so that it is
+    /// preferred, and another for each further one.
+    pub metric: u32,
+}
+
+impl PodInterface {
+    fn has_ipv4(&self) -> bool {
+        self.addresses.iter().any(IpAddr::is_ipv4)
+    }
+
+    fn has_ipv6(&self) -> bool {
+        self.addresses.iter().any(IpAddr::is_ipv6)
+    }
 }
 
 /// What [`create`] made.

@@ -1,20 +1,24 @@
 //! The netlink messages of this module, and what is read from the answers.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd};
 
-use ipnetwork::IpNetwork;
-use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::address::AddressAttribute;
+use ipnetwork::{IpNetwork, Ipv6Network};
+use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::link::{
-    AfSpecInet, AfSpecUnspec, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkMessage,
+    AfSpecInet, AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVeth,
+    LinkAttribute, LinkFlags, LinkMessage,
+};
+use netlink_packet_route::neighbour_table::{
+    NeighbourTableAttribute, NeighbourTableMessage, NeighbourTableParameter,
 };
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 
-use super::{GATEWAY, HOST_MAC, PodInterface, host_sysctl};
+use super::{GATEWAY, GATEWAY6, HOST_MAC, PodInterface, host_sysctl};
 use crate::namespace::Namespace;
 use crate::netlink::requests::{self, NEW};
 use crate::netlink::{Error, Request, Socket};
@@ -25,24 +29,25 @@ const LOOPBACK: u32 = 1;
 /// Where the operation of an error took place, if not on the node.
 const IN_POD: &str = "in the pod's namespace";
 
-/// The pair, each end in its final namespace.
-///
-/// Only the host end is created up: the kernel refuses it for the peer (ENOTCONN), which at that
-/// moment has no peer of its own yet.
-pub(super) fn add_pair(pod: &PodInterface, namespace: &Namespace) -> Request {
-    let mut peer = LinkUnspec::new_with_name(&pod.pod_name)
-        .mtu(pod.mtu)
-        .setns_by_fd(namespace.as_fd().as_raw_fd());
-    if let Some(mac) = pod.pod_mac {
-        peer = peer.address(mac.to_vec());
-    }
-    let link = LinkVeth::new(&pod.host_name, &pod.pod_name)
+/// The pair, each end in its final namespace, for the socket of the pod's: there the end is up at
+/// once. The kernel refuses that for the peer (ENOTCONN), which at that moment has no peer of its own.
+pub(super) fn add_pair(
+    pod: &PodInterface,
+    index: u32,
+    namespace: &Namespace,
+    home: &Namespace,
+) -> Request {
+    let peer = LinkUnspec::new_with_name(&pod.host_name)
         .mtu(pod.mtu)
         .address(HOST_MAC.to_vec())
-        .up()
-        // The builder's own peer has a name and nothing else.
-        .set_info_data(InfoData::Veth(InfoVeth::Peer(peer.build())))
-        .build();
+        .setns_by_fd(home.as_fd().as_raw_fd());
+    let mut link = LinkVeth::new(&pod.pod_name, &pod.host_name).index(index).mtu(pod.mtu).up();
+    if let Some(mac) = pod.pod_mac {
+        link = link.address(mac.to_vec());
+    }
+    // The builder's own peer has a name and nothing else.
+    let peer = one_queue(peer).build();
+    let link = one_queue(link).set_info_data(InfoData::Veth(InfoVeth::Peer(peer))).build();
     Request::new(
         format!(
             "add link {} type veth peer {} netns {}",
@@ -55,25 +60,88 @@ pub(super) fn add_pair(pod: &PodInterface, namespace: &Namespace) -> Request {
     )
 }
 
-/// Sets a link of the pod's namespace up.
-pub(super) fn set_up(name: &str, index: u32) -> Request {
-    let link = LinkUnspec::new_with_index(index).up().build();
-    Request::new(format!("set link {name} up {IN_POD}"), 0, RouteNetlinkMessage::SetLink(link))
+/// Of a veth that nobody says it of, the kernel makes a pair of queues per processor, and turns off
+/// all but one again, which takes it an RCU grace period for each end.
+fn one_queue<T: Default>(link: LinkMessageBuilder<T>) -> LinkMessageBuilder<T> {
+    link.append_extra_attribute(LinkAttribute::NumTxQueues(1))
+        .append_extra_attribute(LinkAttribute::NumRxQueues(1))
+}
+
+/// The pod's routes and addresses, each address after the routes that it answers by.
+pub(super) fn add_pod_routes(pod: &PodInterface, index: u32) -> Vec<Request> {
+    let name = pod.pod_name.as_str();
+    let mut asked = Vec::new();
+    if pod.has_ipv4() {
+        asked.push(add_gateway_route(pod, index));
+        asked.push(add_default_route(pod, GATEWAY.into(), index));
+    }
+    if pod.has_ipv6() {
+        // The next hop is link-local: no route to it is needed.
+        asked.push(add_default_route(pod, GATEWAY6.into(), index));
+    }
+    let place = format!("dev {name} {IN_POD}");
+    asked.extend(pod.addresses.iter().map(|&to| add_address(to.into(), &place, index)));
+    asked
 }
 
 /// Sets `lo` of the pod's namespace up.
 pub(super) fn set_loopback_up() -> Request {
-    set_up("lo", LOOPBACK)
+    let link = LinkUnspec::new_with_index(LOOPBACK).up().build();
+    Request::new(format!("set link lo up {IN_POD}"), 0, RouteNetlinkMessage::SetLink(link))
 }
 
-/// Sets those of the host end's kernel parameters that netlink can set.
-pub(super) fn set_host_conf(name: &str, index: u32) -> Request {
+/// All that the host end needs before the routes that lead to it.
+pub(super) fn set_up_host(pod: &PodInterface, index: u32) -> Vec<Request> {
+    let name = pod.host_name.as_str();
+    let set = |what: String, link| Request::new(what, 0, RouteNetlinkMessage::SetLink(link));
+    let specific = |family| {
+        LinkUnspec::new_with_index(index)
+            .append_extra_attribute(LinkAttribute::AfSpecUnspec(vec![family]))
+            .build()
+    };
+    // By netlink rather than by their files, which take longer each than all of this together; and
+    // that of `forwarding` only tries the lock that all network configuration shares: a write that
+    // finds it taken begins anew, with many pods at once again and again.
     let conf = AfSpecInet::DevConfRequest(host_sysctl::inet_conf());
-    let link = LinkUnspec::new_with_index(index)
-        .append_extra_attribute(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet(vec![conf])]))
-        .build();
-    let operation = format!("set the IPv4 parameters of link {name}");
-    Request::new(operation, 0, RouteNetlinkMessage::SetLink(link))
+    let generated = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
+    let mut asked = vec![
+        set(
+            format!("set the IPv4 parameters of link {name}"),
+            specific(AfSpecUnspec::Inet(vec![conf])),
+        ),
+        // The only link-local address of the host end is the pod's next hop, if it has IPv6.
+        set(
+            format!("set link {name} addrgenmode none"),
+            specific(AfSpecUnspec::Inet6(vec![generated])),
+        ),
+        set_proxy_delay(name, index),
+        set(format!("set link {name} up"), LinkUnspec::new_with_index(index).up().build()),
+    ];
+    if pod.has_ipv6() {
+        asked.push(add_address(gateway6(), &format!("dev {name}"), index));
+    }
+    asked
+}
+
+/// The address of the pods' IPv6 next hop, which every host end has.
+pub(super) fn gateway6() -> IpNetwork {
+    Ipv6Network::new_checked(GATEWAY6, 64)
+        .map_or(IpNetwork::from(IpAddr::from(GATEWAY6)), IpNetwork::V6)
+}
+
+/// A proxied ARP reply waits up to 0.8 s otherwise.
+fn set_proxy_delay(name: &str, index: u32) -> Request {
+    let mut table = NeighbourTableMessage::default();
+    table.header.family = AddressFamily::Inet;
+    table.attributes = vec![
+        NeighbourTableAttribute::Name("arp_cache".to_owned()),
+        NeighbourTableAttribute::Parms(vec![
+            NeighbourTableParameter::Ifindex(index),
+            NeighbourTableParameter::ProxyDelay(0),
+        ]),
+    ];
+    let operation = format!("set the proxy delay of link {name}");
+    Request::new(operation, 0, RouteNetlinkMessage::SetNeighbourTable(table))
 }
 
 /// Removes a link by its name.
@@ -82,48 +150,58 @@ pub(super) fn delete_link(name: &str) -> Request {
     Request::new(format!("delete link {name}"), 0, RouteNetlinkMessage::DelLink(link))
 }
 
-/// Gives a link of the pod's namespace an address, with no subnet around it.
-pub(super) fn add_address(address: IpAddr, name: &str, index: u32) -> Request {
-    let subnet = IpNetwork::from(address);
+/// Gives a link an address. Of IPv6 it is usable at once: who has it is known, so nobody is asked
+/// whether it is a duplicate.
+fn add_address(subnet: IpNetwork, place: &str, index: u32) -> Request {
+    let mut message = requests::address(subnet, index);
+    if subnet.is_ipv6() {
+        message.header.flags = AddressHeaderFlags::Nodad;
+    }
     Request::new(
-        format!("add address {subnet} dev {name} {IN_POD}"),
+        format!("add address {subnet} {place}"),
         NEW,
-        RouteNetlinkMessage::NewAddress(requests::address(subnet, index)),
+        RouteNetlinkMessage::NewAddress(message),
     )
 }
 
 /// `<address> dev <host end> scope link` on the node.
 pub(super) fn add_host_route(address: IpAddr, name: &str, index: u32) -> Request {
-    add_link_route(format!("add route {address} dev {name} scope link"), address, index)
+    let operation = format!("add route {address} dev {name} scope link");
+    add_route(operation, link_route(address, index), 0)
 }
 
 /// `169.254.1.1 dev eth0 scope link` in the pod.
-pub(super) fn add_gateway_route(name: &str, index: u32) -> Request {
-    let operation = format!("add route {GATEWAY} dev {name} scope link {IN_POD}");
-    add_link_route(operation, GATEWAY.into(), index)
+fn add_gateway_route(pod: &PodInterface, index: u32) -> Request {
+    let operation = format!("add route {GATEWAY} dev {} scope link {IN_POD}", pod.pod_name);
+    add_route(operation, link_route(GATEWAY.into(), index), pod.metric)
 }
 
-fn add_link_route(operation: String, to: IpAddr, index: u32) -> Request {
-    let route = requests::route(to.into(), None)
+fn link_route(to: IpAddr, index: u32) -> RouteMessage {
+    // IPv6 has no such scope.
+    let scope = if to.is_ipv4() { RouteScope::Link } else { RouteScope::Universe };
+    requests::route(to.into(), None)
         .output_interface(index)
-        .scope(RouteScope::Link)
+        .scope(scope)
         .protocol(RouteProtocol::Boot)
-        .build();
+        .build()
+}
+
+/// `default via <next hop> dev eth0` in the pod.
+fn add_default_route(pod: &PodInterface, via: IpAddr, index: u32) -> Request {
+    let route = RouteMessageBuilder::<IpAddr>::new();
+    let mut route = route.output_interface(index).protocol(RouteProtocol::Boot).build();
+    route.header.address_family =
+        if via.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    route.attributes.push(RouteAttribute::Gateway(via.into()));
+    let operation = format!("add route default via {via} dev {} {IN_POD}", pod.pod_name);
+    add_route(operation, route, pod.metric)
+}
+
+fn add_route(operation: String, mut route: RouteMessage, metric: u32) -> Request {
+    if metric != 0 {
+        route.attributes.push(RouteAttribute::Priority(metric));
+    }
     Request::new(operation, NEW, RouteNetlinkMessage::NewRoute(route))
-}
-
-/// `default via 169.254.1.1 dev eth0` in the pod.
-pub(super) fn add_default_route(name: &str, index: u32) -> Request {
-    let route = RouteMessageBuilder::<Ipv4Addr>::new()
-        .gateway(GATEWAY)
-        .output_interface(index)
-        .protocol(RouteProtocol::Boot)
-        .build();
-    Request::new(
-        format!("add route default via {GATEWAY} dev {name} {IN_POD}"),
-        NEW,
-        RouteNetlinkMessage::NewRoute(route),
-    )
 }
 
 /// What matters here of a link.
@@ -183,48 +261,73 @@ pub(super) fn veths(socket: &mut Socket) -> Result<Vec<Link>, Error> {
     Ok(requests::links(found).map(Link::read).collect())
 }
 
-/// The IPv4 addresses of a link, each with its prefix length.
-pub(super) fn addresses(socket: &mut Socket, link: &Link) -> Result<Vec<(IpAddr, u8)>, Error> {
+/// The addresses of a link, of the family of `like`, each with its prefix length.
+pub(super) fn addresses(
+    socket: &mut Socket,
+    link: &Link,
+    like: IpAddr,
+) -> Result<Vec<(IpAddr, u8)>, Error> {
     let operation = format!("list addresses of {}", link.name);
-    let found = requests::addresses(socket, operation, Some(link.index))?.into_iter();
+    let found = requests::addresses_of(family(like), socket, operation, Some(link.index))?;
+    // IPv6 names the address of an interface without a peer in one attribute only.
+    let address = |message: &AddressMessage| {
+        let find =
+            |of: fn(&AddressAttribute) -> Option<IpAddr>| message.attributes.iter().find_map(of);
+        let local = find(|a| if let AddressAttribute::Local(ip) = a { Some(*ip) } else { None });
+        local.or(find(|a| if let AddressAttribute::Address(ip) = a { Some(*ip) } else { None }))
+    };
     Ok(found
-        .filter_map(|message| {
-            let length = message.header.prefix_len;
-            message.attributes.into_iter().find_map(|attribute| match attribute {
-                AddressAttribute::Local(address) => Some((address, length)),
-                _ => None,
-            })
-        })
+        .iter()
+        .filter_map(|message| Some((address(message)?, message.header.prefix_len)))
         .collect())
 }
 
-/// What matters here of an IPv4 route of the main table.
+fn family(of: IpAddr) -> AddressFamily {
+    match of {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
+    }
+}
+
+/// What matters here of a route of the main table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Route {
-    pub(super) destination: Ipv4Addr,
+    pub(super) destination: IpAddr,
     pub(super) length: u8,
     pub(super) kind: RouteType,
     pub(super) scope: RouteScope,
-    pub(super) gateway: Option<Ipv4Addr>,
+    pub(super) gateway: Option<IpAddr>,
     /// The index of the interface it leads to.
     pub(super) interface: Option<u32>,
+    pub(super) metric: u32,
 }
 
 impl Route {
     fn read(message: RouteMessage) -> Self {
+        let any: IpAddr = match message.header.address_family {
+            AddressFamily::Inet6 => Ipv6Addr::UNSPECIFIED.into(),
+            _ => Ipv4Addr::UNSPECIFIED.into(),
+        };
         let mut route = Self {
-            destination: Ipv4Addr::UNSPECIFIED,
+            destination: any,
             length: message.header.destination_prefix_length,
             kind: message.header.kind,
             scope: message.header.scope,
             gateway: None,
             interface: None,
+            metric: 0,
+        };
+        let ip = |address| match address {
+            RouteAddress::Inet(ip) => Some(IpAddr::V4(ip)),
+            RouteAddress::Inet6(ip) => Some(IpAddr::V6(ip)),
+            _ => None,
         };
         for attribute in message.attributes {
             match attribute {
-                RouteAttribute::Destination(RouteAddress::Inet(to)) => route.destination = to,
-                RouteAttribute::Gateway(RouteAddress::Inet(via)) => route.gateway = Some(via),
+                RouteAttribute::Destination(to) => route.destination = ip(to).unwrap_or(any),
+                RouteAttribute::Gateway(via) => route.gateway = ip(via),
                 RouteAttribute::Oif(index) => route.interface = Some(index),
+                RouteAttribute::Priority(metric) => route.metric = metric,
                 _ => {}
             }
         }
@@ -233,7 +336,8 @@ impl Route {
 
     /// Whether this is a route to exactly this address.
     pub(super) fn is_to(&self, address: IpAddr) -> bool {
-        self.length == 32 && IpAddr::V4(self.destination) == address
+        let all = if address.is_ipv4() { 32 } else { 128 };
+        self.length == all && self.destination == address
     }
 
     /// The route as `ip route` writes it, as far as it goes.
@@ -252,15 +356,21 @@ impl Route {
     }
 }
 
-/// The IPv4 routes of the main table, all or those that lead to one interface.
-pub(super) fn routes(socket: &mut Socket, interface: Option<u32>) -> Result<Vec<Route>, Error> {
-    Ok(requests::routes(socket, interface)?.into_iter().map(Route::read).collect())
+/// The routes of the main table of the family of `like`, all or those that lead to one interface.
+pub(super) fn routes(
+    socket: &mut Socket,
+    interface: Option<u32>,
+    like: IpAddr,
+) -> Result<Vec<Route>, Error> {
+    let found = requests::routes_of(family(like), socket, interface)?;
+    Ok(found.into_iter().map(Route::read).collect())
 }
 
 /// The route to exactly this address, in words. Of several, the kernel lists the one of the lowest
 /// metric first, which is the one that is used and that stands in the way of ours.
 pub(super) fn route_to(socket: &mut Socket, address: IpAddr) -> Result<Option<String>, Error> {
-    let Some(route) = routes(socket, None)?.into_iter().find(|route| route.is_to(address)) else {
+    let found = routes(socket, None, address)?;
+    let Some(route) = found.into_iter().find(|route| route.is_to(address)) else {
         return Ok(None);
     };
     let link = match route.interface {

@@ -143,6 +143,15 @@ fn matching(matches: &Match) -> Vec<Vec<u8>> {
             found
         }
         Match::SourceNoNode => vec![load(SOURCE, 4), not_among(NODES)],
+        Match::SourceLocal => {
+            let kind = [
+                number(NFTA_FIB_DREG, REGISTER),
+                number(NFTA_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE),
+                number(NFTA_FIB_FLAGS, NFTA_FIB_F_SADDR),
+            ];
+            // Registers are in the machine's own byte order.
+            vec![expression("fib", kind), equal(&RTN_LOCAL.to_ne_bytes())]
+        }
         Match::Protocol(protocol) => vec![load(PROTOCOL, 1), equal(&[*protocol])],
         Match::OutputInterface(name) => {
             // The kernel loads names with zeros behind them, to this length (IFNAMSIZ).
@@ -278,6 +287,9 @@ const NFTA_CMP_DATA: u16 = 3;
 const NFTA_LOOKUP_SET: u16 = 1;
 const NFTA_LOOKUP_SREG: u16 = 2;
 const NFTA_LOOKUP_FLAGS: u16 = 5;
+const NFTA_FIB_DREG: u16 = 1;
+const NFTA_FIB_RESULT: u16 = 2;
+const NFTA_FIB_FLAGS: u16 = 3;
 const NFTA_IMMEDIATE_DREG: u16 = 1;
 const NFTA_IMMEDIATE_DATA: u16 = 2;
 const NFTA_MASQ_FLAGS: u16 = 1;
@@ -288,6 +300,10 @@ const NFT_META_OIFNAME: u32 = 7;
 const NFT_PAYLOAD_NETWORK_HEADER: u32 = 1;
 const NFT_CMP_EQ: u32 = 0;
 const NFT_LOOKUP_F_INV: u32 = 1;
+const NFT_FIB_RESULT_ADDRTYPE: u32 = 3;
+const NFTA_FIB_F_SADDR: u32 = 1;
+/// linux/rtnetlink.h's word for an address of this machine.
+const RTN_LOCAL: u32 = 2;
 /// As a verdict, and as the policy of a chain.
 pub(super) const NF_DROP: u32 = 0;
 const NF_ACCEPT: u32 = 1;

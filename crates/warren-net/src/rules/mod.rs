@@ -23,6 +23,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnetwork::{IpNetwork, Ipv4Network};
+use warren_types::pool::Pool;
 
 use crate::desired::{Known, TUNNEL, uses_tunnel};
 
@@ -79,6 +80,8 @@ pub enum Match {
     Source(Ipv4Network),
     /// It comes from no node of the cluster.
     SourceNoNode,
+    /// It comes from an address of this node's own.
+    SourceLocal,
     /// It goes there.
     Destination(Ipv4Network),
     /// It has this protocol number.
@@ -116,23 +119,40 @@ pub fn rules(known: &Known) -> Ruleset {
     }
     let pools: Vec<_> =
         known.pools.iter().filter_map(|pool| Some((pool, v4_net(pool.cidr)?))).collect();
-    let outgoing: Vec<_> = pools
-        .iter()
-        .filter(|(pool, _)| pool.nat_outgoing)
-        .map(|(_, cidr)| rule([Match::Source(*cidr)], Verdict::Masquerade))
-        .collect();
-    if !outgoing.is_empty() {
-        let tunnel = rule([Match::OutputInterface(TUNNEL)], Verdict::Return);
-        let inside =
-            pools.iter().map(|(_, cidr)| rule([Match::Destination(*cidr)], Verdict::Return));
-        let rules = [tunnel].into_iter().chain(inside).chain(outgoing).collect();
-        ruleset.chains.push(Chain { hook: Hook::Postrouting, rules });
+    let postrouting = postrouting(known, &pools);
+    if !postrouting.is_empty() {
+        ruleset.chains.push(Chain { hook: Hook::Postrouting, rules: postrouting });
     }
     let pods = |matches| Rule { comment: Some("warren: pods"), ..rule([matches], Verdict::Accept) };
     let both_ways =
         pools.iter().flat_map(|(_, cidr)| [Match::Source(*cidr), Match::Destination(*cidr)]);
     ruleset.forward = both_ways.map(pods).collect();
     ruleset
+}
+
+/// Whose address a packet gets that leaves the node.
+///
+/// What the node itself sends to a pod of another node is to come from the tunnel's address, for the
+/// answer is to come back through the tunnel. The kernel sees to that where a route through the tunnel
+/// is looked up first. A packet for a service has its source before kube-proxy gives it the pod as its
+/// destination, and not every configuration of kube-proxy then changes the source too.
+fn postrouting(known: &Known, pools: &[(&Pool, Ipv4Network)]) -> Vec<Rule> {
+    let tunnel = Match::OutputInterface(TUNNEL);
+    let mut rules = Vec::new();
+    if uses_tunnel(&known.pools) {
+        let cidrs = pools.iter().map(|(_, cidr)| Match::Source(*cidr));
+        rules.extend(cidrs.map(|source| rule([tunnel, source], Verdict::Return)));
+        rules.push(rule([tunnel, Match::SourceLocal], Verdict::Masquerade));
+    }
+    if pools.iter().any(|(pool, _)| pool.nat_outgoing) {
+        rules.push(rule([tunnel], Verdict::Return));
+        let inside = pools.iter().map(|(_, cidr)| Match::Destination(*cidr));
+        rules.extend(inside.map(|inside| rule([inside], Verdict::Return)));
+        let outgoing = pools.iter().filter(|(pool, _)| pool.nat_outgoing);
+        let outgoing = outgoing.map(|(_, cidr)| rule([Match::Source(*cidr)], Verdict::Masquerade));
+        rules.extend(outgoing);
+    }
+    rules
 }
 
 fn rule(matches: impl Into<Vec<Match>>, verdict: Verdict) -> Rule {

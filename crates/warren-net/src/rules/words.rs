@@ -80,6 +80,7 @@ impl Display for Match {
         match self {
             Self::Source(prefix) => write!(f, "ip saddr {prefix}"),
             Self::SourceNoNode => write!(f, "ip saddr != @nodes"),
+            Self::SourceLocal => f.write_str("fib saddr type local"),
             Self::Destination(prefix) => write!(f, "ip daddr {prefix}"),
             Self::Protocol(number) => write!(f, "ip protocol {number}"),
             Self::OutputInterface(name) => write!(f, "oifname \"{name}\""),

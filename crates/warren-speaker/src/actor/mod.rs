@@ -157,6 +157,13 @@ impl Actor {
         if !Arc::ptr_eq(&before.policy, &now.policy) {
             self.rib.set_import_policy((*now.policy).clone());
         }
+        if !Arc::ptr_eq(&before.peer_policies, &now.peer_policies) {
+            let policies = now.peer_policies.iter();
+            self.rib.set_peer_policies(
+                policies.map(|(at, policy)| (*at, Arc::clone(policy))).collect(),
+            );
+        }
+        self.rib.set_graceful_shutdown(now.graceful_shutdown);
         if !Arc::ptr_eq(&before.originated, &now.originated) {
             self.rib.originate(now.originated.iter().copied());
         }

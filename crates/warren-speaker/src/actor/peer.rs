@@ -33,7 +33,7 @@ pub(super) struct Neighbor {
 impl Neighbor {
     pub(super) fn new(config: &SpeakerConfig, settings: PeerSettings) -> Self {
         let machine = PeerConfig {
-            local_as: config.local_as,
+            local_as: settings.local_as.unwrap_or(config.local_as),
             peer_as: settings.as_number,
             router_id: config.router_id,
             hold_time: settings.hold_time,

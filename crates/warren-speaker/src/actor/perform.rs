@@ -172,12 +172,18 @@ impl Actor {
             as_number = negotiated.peer_as, hold_time = negotiated.hold_time.as_secs(),
             families = ?negotiated.families, "BGP session established"
         );
+        let Some(settings) = self.neighbors.get(&address).map(|neighbor| &neighbor.settings) else {
+            return;
+        };
         self.rib.peer_up(Session {
             peer: address,
             peer_as: negotiated.peer_as,
             peer_router_id: negotiated.peer_router_id,
             local_address: local.ip().to_canonical(),
-            local_as: self.config.local_as,
+            local_as: settings.local_as.unwrap_or(self.config.local_as),
+            local_router_id: self.config.router_id,
+            cluster_id: self.config.cluster_id.unwrap_or(self.config.router_id),
+            is_client: settings.route_reflector_client,
             families: negotiated.families,
         });
         if let Some(neighbor) = self.neighbors.get_mut(&address) {

@@ -49,6 +49,7 @@ impl Node {
         let config = SpeakerConfig {
             local_as: AS,
             router_id: address,
+            cluster_id: None,
             listen: SocketAddr::new(address.into(), 0),
         };
         let (speaker, changes) = start(config).await.unwrap();
@@ -149,6 +150,8 @@ pub(super) fn settings(at: SocketAddr) -> PeerSettings {
         passive: false,
         hold_time: HoldTime::DEFAULT,
         source: None,
+        local_as: None,
+        route_reflector_client: false,
     }
 }
 

@@ -19,6 +19,10 @@ use super::watch;
 /// which the server ends with an answer.
 const SILENCE: Duration = Duration::from_secs(watch::TIMEOUT_SECONDS as u64 + 15);
 
+/// How long a connection may take to come about. On a node that has just started, kube-proxy may not
+/// have told the kernel yet where the API server's service address leads, and nobody refuses.
+const CONNECTING: Duration = Duration::from_secs(3);
+
 /// Where the API server is and who asks it: as KUBECONFIG says, or as kubelet tells a pod. None
 /// where nothing says so.
 ///
@@ -42,6 +46,7 @@ pub async fn access() -> anyhow::Result<Option<Config>> {
 /// # Errors
 /// TLS cannot be set up.
 pub fn client(mut config: Config, heard: channel::Sender<()>) -> anyhow::Result<Client> {
+    config.connect_timeout = Some(CONNECTING);
     config.read_timeout = Some(SILENCE);
     config.reset_reader_on_write = true;
     // The watch has a patience of its own, and the status should say what it waits for.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnetwork::IpNetwork;
 use warren_types::pool::{self, Encapsulation, Pool};
@@ -112,6 +113,9 @@ fn peers(config: &Config, name: &str, cluster: &Cluster, own: Option<IpAddr>) ->
             passive: false,
             hold_time_seconds: config.hold_time_seconds,
             bfd: Bfd::of(config, None, PeerKind::Mesh),
+            local_as: None,
+            route_reflector_client: false,
+            policy: Arc::default(),
         })
         .collect()
 }

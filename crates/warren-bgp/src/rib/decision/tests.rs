@@ -6,7 +6,8 @@ use crate::rib::tests::{attributes, external, internal};
 fn path(from: Session, change: impl FnOnce(&mut Attributes)) -> Path {
     let mut attributes = attributes(&from.peer.to_string());
     change(&mut attributes);
-    Path { from: Arc::new(from), attributes: Arc::new(attributes), refusal: None }
+    let attributes = Arc::new(attributes);
+    Path { from: Arc::new(from), received: Arc::clone(&attributes), attributes, refusal: None }
 }
 
 fn sequence(numbers: &[u32]) -> Vec<AsPathSegment> {
@@ -81,8 +82,29 @@ fn each_step_decides_before_the_next_one() {
         vec![path(identifier(2, 1), |_| ()), path(identifier(1, 2), |_| ())],
     );
     assert_first_wins(
+        "the fewest clusters",
+        vec![
+            path(identifier(2, 7), |_| ()),
+            path(identifier(1, 7), |a| a.cluster_list = vec![[10, 0, 0, 9].into()]),
+        ],
+    );
+    assert_first_wins(
         "the lowest peer address",
         vec![path(identifier(1, 7), |_| ()), path(identifier(2, 7), |_| ())],
+    );
+}
+
+#[test]
+fn a_reflected_route_counts_by_its_originator() {
+    assert_first_wins(
+        "ORIGINATOR_ID in place of the identifier",
+        vec![
+            path(internal(9), |a| {
+                a.originator_id = Some([10, 0, 0, 1].into());
+                a.cluster_list = vec![[10, 0, 0, 9].into()];
+            }),
+            path(internal(1), |_| ()),
+        ],
     );
 }
 
@@ -111,17 +133,6 @@ fn a_missing_med_is_the_lowest_and_a_missing_local_pref_is_100() {
         vec![
             path(internal(2), |a| a.local_pref = None),
             path(internal(1), |a| a.local_pref = Some(99)),
-        ],
-    );
-}
-
-#[test]
-fn an_external_peer_cannot_set_local_pref() {
-    assert_first_wins(
-        "LOCAL_PREF of an external peer",
-        vec![
-            path(internal(2), |a| a.local_pref = Some(101)),
-            path(external(1, 65000), |a| a.local_pref = Some(1000)),
         ],
     );
 }

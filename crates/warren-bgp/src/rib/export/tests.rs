@@ -1,13 +1,27 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::message::UnknownAttribute;
+use crate::message::{AsPathSegment, UnknownAttribute};
+use crate::policy::{Match, Operation, Rule};
 use crate::rib::tests::{LOCAL, attributes, external, internal};
 
 fn path(from: Session, change: impl FnOnce(&mut Attributes)) -> Path {
     let mut attributes = attributes(&from.peer.to_string());
     change(&mut attributes);
-    Path { from: Arc::new(from), attributes: Arc::new(attributes), refusal: None }
+    let attributes = Arc::new(attributes);
+    Path { from: Arc::new(from), received: Arc::clone(&attributes), attributes, refusal: None }
+}
+
+fn target<'a>(to: &'a Session, policy: &'a PeerPolicy) -> Target<'a> {
+    Target { to, policy, graceful_shutdown: false }
+}
+
+fn own(to: &Session) -> Attributes {
+    target(to, &PeerPolicy::default()).own(None)
+}
+
+fn learned(path: &Path, to: &Session) -> Option<Attributes> {
+    target(to, &PeerPolicy::default()).learned(path, None)
 }
 
 fn sequence(numbers: &[u32]) -> AsPathSegment {
@@ -43,7 +57,6 @@ fn an_internal_peer_gets_the_route_as_it_is_with_this_nodes_preference() {
     let route = path(external(2, 65000), |a| {
         a.as_path = vec![sequence(&[65000, 65001])];
         a.med = Some(7);
-        a.local_pref = Some(5);
         a.unknown = vec![mark.clone()];
     });
     let told = learned(&route, &internal(3)).unwrap();
@@ -90,16 +103,137 @@ fn a_peer_is_not_told_that_it_is_its_own_next_hop() {
 }
 
 #[test]
-fn the_own_as_never_makes_a_sequence_too_long_nor_joins_a_set() {
-    let full = sequence(&[65000; 255]);
-    assert_eq!(prepend(1, vec![full.clone()]), [sequence(&[1]), full]);
-    let set = AsPathSegment::Set(vec![65000]);
-    assert_eq!(prepend(1, vec![set.clone()]), [sequence(&[1]), set]);
-    assert_eq!(prepend(1, vec![]), [sequence(&[1])]);
+fn a_family_that_was_not_agreed_on_is_not_told() {
+    let reaches = |prefix: &str| {
+        target(&internal(1), &PeerPolicy::default()).reaches(&prefix.parse().unwrap())
+    };
+    assert!(reaches("10.0.0.0/8"));
+    assert!(!reaches("fd00::/64"));
+}
+
+fn client(last: u8) -> Session {
+    Session { is_client: true, ..internal(last) }
 }
 
 #[test]
-fn a_family_that_was_not_agreed_on_is_not_told() {
-    assert!(reaches(&internal(1), &"10.0.0.0/8".parse().unwrap()));
-    assert!(!reaches(&internal(1), &"fd00::/64".parse().unwrap()));
+fn a_reflector_tells_clients_of_everybody_and_everybody_of_clients() {
+    for (from, to, is_told) in [
+        (client(1), client(2), true),
+        (client(1), internal(2), true),
+        (internal(1), client(2), true),
+        (internal(1), internal(2), false),
+        (client(1), client(1), false),
+        (client(1), external(2, 65000), true),
+        (external(1, 65000), client(2), true),
+    ] {
+        let what = format!("{from:?} to {to:?}");
+        assert_eq!(learned(&path(from, |_| ()), &to).is_some(), is_told, "{what}");
+    }
+}
+
+#[test]
+fn a_reflected_route_says_who_brought_it_and_which_way_it_went_and_is_else_the_same() {
+    let change = |a: &mut Attributes| {
+        a.local_pref = Some(7);
+        a.med = Some(8);
+        a.as_path = vec![sequence(&[65000])];
+    };
+    let to = Session { cluster_id: [10, 9, 9, 9].into(), ..client(2) };
+    let route = path(internal(1), change);
+    let told = learned(&route, &to).unwrap();
+    assert_eq!(told.originator_id, Some([192, 168, 0, 1].into()));
+    assert_eq!(told.cluster_list, [std::net::Ipv4Addr::new(10, 9, 9, 9)]);
+    let plain = Attributes { originator_id: None, cluster_list: vec![], ..told };
+    assert_eq!(plain, *route.attributes);
+
+    let again = path(internal(1), |a| {
+        change(a);
+        a.originator_id = Some([10, 0, 0, 3].into());
+        a.cluster_list = vec![[10, 0, 0, 4].into()];
+    });
+    let told = learned(&again, &to).unwrap();
+    assert_eq!(told.originator_id, Some([10, 0, 0, 3].into()));
+    let clusters: Vec<String> = told.cluster_list.iter().map(ToString::to_string).collect();
+    assert_eq!(clusters, ["10.9.9.9", "10.0.0.4"]);
+    // Not to whom it began with, and nothing of it outside.
+    let originator = Session { peer_router_id: [10, 0, 0, 3].into(), ..client(5) };
+    assert!(learned(&again, &originator).is_none());
+    let outside = learned(&again, &external(6, 65001)).unwrap();
+    assert_eq!((outside.originator_id, outside.cluster_list.len()), (None, 0));
+}
+
+#[test]
+fn the_next_hop_is_as_the_peers_policy_says() {
+    let from_outside = path(external(2, 65000), |_| ());
+    let from_inside = path(client(3), |_| ());
+    let (inside, outside) = (client(4), external(5, 65001));
+    let own = LOCAL.to_owned();
+    for (mode, route, to, expected) in [
+        (NextHopMode::Auto, &from_outside, &inside, "192.168.0.2"),
+        (NextHopMode::Auto, &from_outside, &outside, &own),
+        (NextHopMode::Auto, &from_inside, &inside, "192.168.0.3"),
+        (NextHopMode::Own, &from_outside, &inside, &own),
+        (NextHopMode::Own, &from_inside, &inside, &own),
+        (NextHopMode::Keep, &from_outside, &outside, "192.168.0.2"),
+        (NextHopMode::Keep, &from_inside, &outside, "192.168.0.3"),
+    ] {
+        let policy = PeerPolicy { next_hop: mode, ..PeerPolicy::default() };
+        let told = target(to, &policy).learned(route, None).unwrap();
+        assert_eq!(told.next_hop.to_string(), *expected, "{mode:?}");
+    }
+}
+
+fn marking(community: u32) -> Rule {
+    Rule {
+        family: crate::message::Family::Ipv4Unicast,
+        matches: Match { remote_peers: true, ..Match::default() },
+        action: Action::Accept(vec![
+            Operation::AddCommunity(Community::Standard(community)),
+            Operation::PrependAsPath(vec![65100]),
+            Operation::SetMed(3),
+            Operation::SetLocalPreference(9),
+        ]),
+    }
+}
+
+#[test]
+fn what_a_rule_does_comes_before_what_the_protocol_does() {
+    let policy = PeerPolicy { export: vec![marking(7)], ..PeerPolicy::default() };
+    let prefix = "172.16.0.0/26".parse().unwrap();
+    let route = path(external(2, 65000), |a| {
+        a.as_path = vec![sequence(&[65000])];
+        a.med = Some(50);
+    });
+    let to = external(5, 65001);
+    let target = target(&to, &policy);
+    let passed = target.pass(&prefix, Some(&route)).unwrap();
+    assert_eq!(passed, Some(0));
+    let told = target.learned(&route, passed).unwrap();
+    assert_eq!(told.as_path, [sequence(&[64512, 65100, 65000])]);
+    assert_eq!((told.communities, told.med, told.local_pref), (vec![7], Some(3), None));
+    // The rule is about routes of remote peers only.
+    assert_eq!(target.pass(&prefix, None), Some(None));
+    let inside = internal(6);
+    let told = Target { to: &inside, ..target }.learned(&route, passed).unwrap();
+    assert_eq!((told.med, told.local_pref), (Some(3), Some(9)));
+
+    let all = Rule { matches: Match::default(), action: Action::Reject, ..marking(7) };
+    let policy = PeerPolicy { export: vec![marking(7), all], ..PeerPolicy::default() };
+    let target = Target { policy: &policy, ..target };
+    assert_eq!(target.pass(&prefix, None), None, "rejected");
+    assert_eq!(target.pass(&prefix, Some(&route)), Some(Some(0)));
+}
+
+#[test]
+fn before_it_goes_away_a_node_marks_all_that_it_tells() {
+    let policy = PeerPolicy { export: vec![marking(7)], ..PeerPolicy::default() };
+    let route = path(external(2, 65000), |_| ());
+    let (inside, outside) = (internal(3), external(4, 65001));
+    let leaving = |to| Target { to, policy: &policy, graceful_shutdown: true };
+    let told = leaving(&inside).learned(&route, Some(0)).unwrap();
+    assert_eq!((told.communities, told.local_pref), (vec![7, GRACEFUL_SHUTDOWN], Some(0)));
+    let told = leaving(&outside).learned(&route, Some(0)).unwrap();
+    assert_eq!((told.communities, told.local_pref), (vec![7, GRACEFUL_SHUTDOWN], None));
+    let told = leaving(&inside).own(None);
+    assert_eq!((told.communities, told.local_pref), (vec![GRACEFUL_SHUTDOWN], Some(0)));
 }

@@ -52,8 +52,8 @@ fn the_pods_routes_are_deleted_or_changed() {
 fn a_namespace_that_never_had_a_route_has_none() {
     isolated(|| {
         let mut socket = Socket::open().unwrap();
-        assert_eq!(requests::routes(&mut socket, None).unwrap(), []);
-        assert_eq!(requests::routes(&mut socket, Some(1)).unwrap(), []);
+        assert_eq!(requests::routes(&mut socket, None, GATEWAY.into()).unwrap(), []);
+        assert_eq!(requests::routes(&mut socket, Some(1), GATEWAY6.into()).unwrap(), []);
     });
 }
 

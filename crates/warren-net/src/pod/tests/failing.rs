@@ -132,10 +132,6 @@ fn a_request_that_makes_no_sense_is_refused_before_anything_is_made() {
             r#"interface name "cali b" contains a slash, a colon or white space"#,
         ),
         (PodInterface { addresses: Vec::new(), ..pod() }, "no address is given for eth0"),
-        (
-            PodInterface { addresses: vec!["fd00::1".parse().unwrap()], ..pod() },
-            "fd00::1 cannot be given to eth0: IPv6 is not available in this version",
-        ),
     ] {
         assert_eq!(failure(&[], &[], &pod), sentence);
     }

@@ -2,6 +2,8 @@
 
 mod broken;
 mod failing;
+mod ipv6;
+mod several;
 mod traffic;
 
 use std::process::Command;
@@ -22,6 +24,7 @@ fn pod() -> PodInterface {
         addresses: vec![ADDRESS.parse().unwrap()],
         mtu: 1480,
         pod_mac: None,
+        metric: 0,
     }
 }
 

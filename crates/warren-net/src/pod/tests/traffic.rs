@@ -14,14 +14,14 @@ fn default_route() {
 }
 
 /// A socket that fails rather than waits for ever.
-fn socket(address: &str) -> UdpSocket {
+pub(super) fn socket(address: &str) -> UdpSocket {
     let socket = UdpSocket::bind(address).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     socket
 }
 
 /// Sends a datagram there and back, and checks that neither address was rewritten.
-fn exchange(here: &UdpSocket, there: &UdpSocket) {
+pub(super) fn exchange(here: &UdpSocket, there: &UdpSocket) {
     let mut buffer = [0; 16];
     here.send_to(b"there", there.local_addr().unwrap()).unwrap();
     let (length, from) = there.recv_from(&mut buffer).unwrap();

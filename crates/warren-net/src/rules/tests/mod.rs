@@ -2,6 +2,7 @@
 
 mod kept;
 mod kernel;
+mod services;
 mod traffic;
 
 use std::process::Command;
@@ -68,6 +69,27 @@ const POSTROUTING: &str = "
 	}
 ";
 
+/// The same for pools that use the tunnel.
+const TUNNEL_POSTROUTING: &str = "
+	chain postrouting {
+		type nat hook postrouting priority 100; policy accept;
+		oifname \"tunl0\" ip saddr 172.16.0.0/16 return
+		oifname \"tunl0\" fib saddr type local masquerade fully-random
+		oifname \"tunl0\" return
+		ip daddr 172.16.0.0/16 return
+		ip saddr 172.16.0.0/16 masquerade fully-random
+	}
+";
+
+/// And without masquerade.
+const TUNNEL_ALONE: &str = "
+	chain postrouting {
+		type nat hook postrouting priority 100; policy accept;
+		oifname \"tunl0\" ip saddr 172.16.0.0/16 return
+		oifname \"tunl0\" fib saddr type local masquerade fully-random
+	}
+";
+
 const FORWARD: &str = "
 table ip filter {
 	chain FORWARD {
@@ -80,9 +102,9 @@ table ip filter {
 #[test]
 fn tunnel_packets_are_for_nodes_only_and_what_leaves_the_pools_is_masqueraded() {
     let both = rules(&known(Encapsulation::IpIp, true)).to_string();
-    assert_eq!(both, format!("{INPUT}{POSTROUTING}}}{FORWARD}"));
+    assert_eq!(both, format!("{INPUT}{TUNNEL_POSTROUTING}}}{FORWARD}"));
     let tunnel = rules(&known(Encapsulation::IpIpCrossSubnet, false)).to_string();
-    assert_eq!(tunnel, format!("{INPUT}}}{FORWARD}"));
+    assert_eq!(tunnel, format!("{INPUT}{TUNNEL_ALONE}}}{FORWARD}"));
     let outgoing = rules(&known(Encapsulation::None, true)).to_string();
     let alone = POSTROUTING.strip_prefix('\n').unwrap();
     assert_eq!(outgoing, format!("table ip warren {{\n{alone}}}{FORWARD}"));
@@ -120,5 +142,6 @@ fn while_nothing_is_known_there_are_no_rules() {
     assert_eq!(rules(&nothing), Ruleset::default());
     // Nor a rule that would drop the tunnel packets of everybody.
     let pools = vec![pool("172.16.0.0/16", Encapsulation::IpIp, false)];
-    assert_eq!(rules(&Known { pools, ..nothing }).chains, []);
+    let chains = rules(&Known { pools, ..nothing }).chains;
+    assert!(chains.iter().all(|chain| chain.hook != Hook::Input), "{chains:?}");
 }

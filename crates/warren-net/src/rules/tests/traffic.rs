@@ -14,10 +14,10 @@ use crate::namespace::Namespace;
 use crate::sysctl;
 use crate::testing::{isolated, namespace};
 
-const POD: &str = "172.16.52.130";
-const NODE: &str = "192.168.0.176";
+pub const POD: &str = "172.16.52.130";
+pub const NODE: &str = "192.168.0.176";
 const OTHER_NODE: &str = "192.168.0.146";
-const OTHER_POD: &str = "172.16.103.65";
+pub const OTHER_POD: &str = "172.16.103.65";
 const STRANGER: &str = "192.168.0.66";
 /// Somewhere that the routes lead to through `tunl0`, though no pool has it.
 const BEHIND_TUNNEL: &str = "10.99.0.1";
@@ -27,13 +27,13 @@ const TURN: Duration = Duration::from_millis(100);
 const TURNS: usize = 300;
 
 /// The node is the calling thread's namespace.
-struct Scene {
-    pod: Namespace,
-    outside: Namespace,
+pub struct Scene {
+    pub pod: Namespace,
+    pub outside: Namespace,
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let scene = Self { pod: namespace(), outside: namespace() };
         let path = |namespace: &Namespace| {
             format!("/proc/{}/fd/{}", std::process::id(), namespace.as_fd().as_raw_fd())
@@ -90,11 +90,11 @@ impl Scene {
         scene
     }
 
-    fn within_pod<T>(&self, act: impl FnOnce() -> T) -> T {
+    pub fn within_pod<T>(&self, act: impl FnOnce() -> T) -> T {
         self.pod.within(act).unwrap()
     }
 
-    fn outside<T>(&self, act: impl FnOnce() -> T) -> T {
+    pub fn outside<T>(&self, act: impl FnOnce() -> T) -> T {
         self.outside.within(act).unwrap()
     }
 
@@ -143,7 +143,7 @@ fn patiently<T>(mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
     (0..TURNS).find_map(|_| attempt())
 }
 
-fn bring(encapsulation: Encapsulation) -> Keeper {
+pub fn bring(encapsulation: Encapsulation) -> Keeper {
     let mut keeper = Keeper::default();
     keeper.bring(&rules(&known(encapsulation, true)), true).unwrap();
     keeper
