@@ -47,6 +47,12 @@ scenarios: toolchain ## the scenarios alone; ONLY='...' runs those whose names h
 	cargo build --workspace --all-targets --locked
 	cargo test --workspace --test scenarios --locked -- $(if $(ONLY),'$(ONLY)')
 
+.PHONY: cluster
+cluster: toolchain ## the scenarios of a Kubernetes cluster alone; ONLY='...' as above
+	@scripts/packages
+	cargo build --workspace --all-targets --locked
+	cargo test --workspace --test kubernetes --locked -- $(if $(ONLY),'$(ONLY)')
+
 .PHONY: bench
 bench: toolchain ## the plugin beside ptp and bridge with host-local, into benches/RESULTS.md
 	@scripts/packages iproute2 containernetworking-plugins strace

@@ -3,6 +3,7 @@
 //! Machines differ and are shared, so what counts in the result are the ratios of one run. Nothing
 //! here passes or fails.
 
+mod dataplane;
 mod measure;
 mod nodes;
 mod plugin;
@@ -28,7 +29,10 @@ fn main() -> Result<()> {
         nix::unistd::geteuid().is_root(),
         "the benchmark makes network namespaces; run it as root"
     );
-    let mut arguments = std::env::args_os().skip(1);
+    let mut arguments = std::env::args_os().skip(1).peekable();
+    if arguments.next_if(|first| first == dataplane::ARGUMENT).is_some() {
+        return dataplane::measure(arguments);
+    }
     let target: PathBuf = arguments
         .next()
         .context("usage: bench DIRECTORY-OF-THE-EXECUTABLES [PERCENT-OF-THE-ROUNDS]")?
@@ -57,6 +61,7 @@ fn main() -> Result<()> {
             report.counts(&contestants, &counts)?;
         }
     }
+    report.section(dataplane::section()?);
     print!("{}", report.finish());
     Ok(())
 }

@@ -108,6 +108,11 @@ impl Report {
         Ok(())
     }
 
+    /// A section that is written already.
+    pub fn section(&mut self, text: String) {
+        self.counts.push_str(&text);
+    }
+
     /// All of it.
     pub fn finish(self) -> String {
         self.text + &self.counts

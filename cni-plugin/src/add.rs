@@ -2,7 +2,6 @@
 
 use std::io::Write;
 
-use ipnetwork::IpNetwork;
 use warren_ipam::{AllocateError, Claim, Entry, Held, Record, Store};
 use warren_net::namespace::Namespace;
 use warren_net::pod::{self, PodError, PodInterface};
@@ -14,9 +13,9 @@ use crate::args::Attachment;
 use crate::error::{Code, Failure};
 use crate::log::Line;
 use crate::netconf::NetConf;
-use crate::remove;
 use crate::result::Answer;
 use crate::version::Version;
+use crate::{node, remove};
 
 /// How often a host interface's name may be found taken before it is given up: by the leftover of the
 /// same pod, once for each of its addresses, and once by another interface of the container; and each
@@ -31,11 +30,9 @@ pub fn add(
     line: &mut Line,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
-    let mut node = NodeDescription::read(&conf.run_dir)?;
-    let is_ipv6 = |block: &IpNetwork| block.is_ipv6();
-    if node.blocks.iter().any(is_ipv6) && !pod::has_ipv6() {
+    let (node, without_ipv6) = node::read(conf)?;
+    if without_ipv6 {
         line.warn("without_ipv6", "this kernel has none");
-        node.blocks.retain(|block| !is_ipv6(block));
     }
     let netns = attachment.netns.clone().unwrap_or_default();
     let namespace = Namespace::open(&netns)?;

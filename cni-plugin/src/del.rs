@@ -1,7 +1,6 @@
 //! `DEL`: removes what there is of an attachment, in whatever state the world is.
 
 use warren_ipam::Store;
-use warren_net::pod;
 use warren_types::ifname;
 
 use crate::args::Attachment;
@@ -30,12 +29,17 @@ pub fn del(conf: &NetConf, attachment: &Attachment, line: &mut Line) -> Result<(
         removed.push(entry.host_interface);
     }
     line.phase("remove");
-    for name in unrecorded(conf, attachment).filter(|name| !removed.contains(name)) {
-        match store.while_unclaimed(&name, || pod::delete(&name)) {
+    let mut names = unrecorded(conf, attachment);
+    if removed.is_empty() {
+        names.push(attachment.further_host_interface());
+    }
+    for name in names.into_iter().filter(|name| !removed.contains(name)) {
+        let remove = || remove::connection(&name, || attachment.netns.clone());
+        match store.while_unclaimed(&name, remove) {
             Ok(Some(Ok(true))) => line.warn("leftover", &name),
             // There is no such interface, or it is another attachment's.
             Ok(Some(Ok(false)) | None) => {}
-            Ok(Some(Err(error))) => failures.push(error.into()),
+            Ok(Some(Err(failure))) => failures.push(failure),
             Err(error) => failures.push(error.into()),
         }
     }
@@ -44,12 +48,12 @@ pub fn del(conf: &NetConf, attachment: &Attachment, line: &mut Line) -> Result<(
 }
 
 /// What the attachment's host interface may be called where nothing is recorded of it.
-fn unrecorded(conf: &NetConf, attachment: &Attachment) -> impl Iterator<Item = String> {
+fn unrecorded(conf: &NetConf, attachment: &Attachment) -> Vec<String> {
     let named = conf.prev_result.iter().flat_map(|answer| &answer.interfaces);
     let named = named.filter(|i| i.is_on_host() && i.name.starts_with(ifname::PREFIX));
     let mut names: Vec<_> = named.map(|interface| interface.name.clone()).collect();
     names.push(attachment.host_interface());
     names.sort_unstable();
     names.dedup();
-    names.into_iter()
+    names
 }

@@ -8,7 +8,7 @@ use crate::netconf::{NetConf, ValidAttachment};
 use crate::remove;
 
 /// Carries it out: every attachment of this network that is not named as valid goes. Interfaces
-/// without a record may be other people's, and stay.
+/// without a record may be other people's, or a valid attachment's whose record was lost, and stay.
 pub fn gc(conf: &NetConf, line: &mut Line) -> Result<(), Failure> {
     let Some(valid) = &conf.valid_attachments else {
         // Its absence must not be taken for "nothing is valid".

@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | `args`, `netconf`, `version` | what the runtime wants |
 //! | `add`, `del`, `check`, `gc`, `status` | the commands |
+//! | `node` | the node, as far as this kernel can carry it |
 //! | `remove` | taking away what a record names |
 //! | `result`, `error` | what the runtime is told; all error codes |
 //! | `log` | one line per command |
@@ -19,6 +20,7 @@ mod error;
 mod gc;
 mod log;
 mod netconf;
+mod node;
 mod remove;
 mod result;
 mod status;

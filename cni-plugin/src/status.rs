@@ -3,15 +3,15 @@
 
 use warren_ipam::Store;
 use warren_net::reach;
-use warren_types::node::NodeDescription;
 
 use crate::error::{Code, Failure};
 use crate::netconf::NetConf;
+use crate::node;
 
 /// Carries it out.
 pub fn status(conf: &NetConf) -> Result<(), Failure> {
     let unavailable = |failure: Failure| failure.with_code(Code::NotAvailable);
-    let node = NodeDescription::read(&conf.run_dir).map_err(|error| unavailable(error.into()))?;
+    let (node, _) = node::read(conf).map_err(unavailable)?;
     let cut_off = reach::obstacles(node.address, node.tunnel.as_deref())?;
     let mut failures: Vec<_> =
         cut_off.iter().map(|what| Failure::new(Code::CutOff, what.to_string())).collect();

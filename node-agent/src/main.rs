@@ -51,6 +51,13 @@ enum Command {
     Routes(Query),
     /// Show the node's blocks and how much of them is in use.
     Ipam(Query),
+    /// Look for what keeps pods from each other, and say what to do about it.
+    Doctor {
+        #[command(flatten)]
+        query: Query,
+        #[command(flatten)]
+        options: commands::doctor::Options,
+    },
     /// Put the plugin where the container runtime looks for it, and prepare the node.
     Install(commands::install::Options),
     /// Remove all that Warren put on this node, and nothing else.
@@ -107,6 +114,9 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Peers(query) => shown(query, commands::peers),
         Command::Routes(query) => shown(query, commands::routes),
         Command::Ipam(query) => shown(query, commands::ipam),
+        Command::Doctor { query, options } => {
+            commands::examine(&RunDir::new(query.selection.run_dir), &options, query.output)
+        }
         Command::Install(options) => {
             commands::print(&commands::install::install(&options)?);
             Ok(ExitCode::SUCCESS)

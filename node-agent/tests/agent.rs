@@ -6,6 +6,7 @@
 mod bfd;
 mod cleanup;
 mod deploy;
+mod doctor;
 mod kubernetes;
 mod running;
 

@@ -1,4 +1,4 @@
-//! S7: a node is freed of Warren, and the whole cluster.
+//! S7: Warren is taken off again.
 
 use std::fs;
 
@@ -13,46 +13,63 @@ use tests::lab::wait::eventually;
 
 pub fn trials(cluster: &Shared) -> Vec<Trial> {
     vec![
-        cluster.trial(
-            "S7: a node that was cleaned up is what it was before the installation",
-            one_node,
-        ),
+        cluster.trial("S7: a node that was cleaned up is what it was before the installation", one),
+        cluster
+            .trial("S7: after the last node and the manifest nothing is left in the cluster", all),
     ]
 }
 
-fn one_node(cluster: &mut Cluster) -> Result<()> {
+fn one(cluster: &mut Cluster) -> Result<()> {
     cluster.install()?;
     cluster.web()?;
     let with_it = Picture::of(cluster.node(1)?)?;
     ensure!(with_it.lines_with("warren").count() > 3, "nothing of it is seen: {with_it:?}");
-
-    // As deploy/cleanup.yaml says.
-    let file = source_root().join("deploy/cleanup.yaml");
-    let job =
-        fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
     cluster.remove_web()?;
-    cluster.kubectl.run(&["drain", "node1", "--ignore-daemonsets", "--timeout=240s"])?;
-    cluster.kubectl.run(&["label", "node", "node1", "warren.io/cleanup="])?;
-    cluster.kubectl.apply(&job.replace("NODE", "node1"))?;
-    let name = "job/warren-cleanup-node1";
-    cluster
-        .kubectl
-        .wait("condition=complete", &["--namespace", NAMESPACE, name])
-        .with_context(|| cleanup_log(cluster))?;
-    let picture = || Picture::of(cluster.node(1)?)?.expect_same_as(&cluster.bare[0]);
-    eventually("node1 is what it was", PATIENCE, picture).with_context(|| cleanup_log(cluster))?;
-    cluster.node(2)?.expect_block_routes(&[])?;
-
-    // And back.
-    cluster.kubectl.run(&["--namespace", NAMESPACE, "delete", name])?;
-    cluster.kubectl.run(&["label", "node", "node1", "warren.io/cleanup-"])?;
-    cluster.kubectl.run(&["uncordon", "node1"])?;
-    cluster.expect_condition(1, "Ready", "True")?;
-    cluster.install()?;
-    cluster.expect_full_mesh()
+    clean_up(cluster, 1)?;
+    cluster.node(2)?.expect_block_routes(&[])
 }
 
-fn cleanup_log(cluster: &Cluster) -> String {
-    let log = ["--namespace", NAMESPACE, "logs", "job/warren-cleanup-node1"];
-    format!("the job said: {}", cluster.kubectl.run(&log).unwrap_or_else(|e| format!("{e:#}")))
+fn all(cluster: &mut Cluster) -> Result<()> {
+    cluster.install()?;
+    cluster.remove_web()?;
+    for number in [1, 2] {
+        clean_up(cluster, number)?;
+    }
+    cluster.uninstall()?;
+    let everything = "all,configmap,serviceaccount,role,rolebinding,clusterrole,clusterrolebinding";
+    let names = cluster.kubectl.run(&["get", everything, "--all-namespaces", "--output=name"])?;
+    let left: Vec<_> = names.lines().filter(|name| name.contains("warren")).collect();
+    ensure!(left.is_empty(), "{left:?}");
+    for number in [1, 2] {
+        expect_as_before(cluster, number)?;
+    }
+    Ok(())
+}
+
+/// As `deploy/cleanup.yaml` says; nothing where it has been done.
+fn clean_up(cluster: &Cluster, number: u8) -> Result<()> {
+    let (file, node) = (source_root().join("deploy/cleanup.yaml"), format!("node{number}"));
+    let job =
+        fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let job = job.replace("NODE", &node);
+    let name = format!("job/warren-cleanup-{node}");
+    let kubectl = &cluster.kubectl;
+    kubectl.run(&["drain", &node, "--ignore-daemonsets", "--timeout=240s"])?;
+    kubectl.run(&["label", "--overwrite", "node", &node, "warren.io/cleanup="])?;
+    kubectl.apply(&job)?;
+    let said = || {
+        let log = kubectl.run(&["--namespace", NAMESPACE, "logs", &name]);
+        format!("the job said: {}", log.unwrap_or_else(|error| format!("{error:#}")))
+    };
+    kubectl.wait("condition=complete", &["--namespace", NAMESPACE, &name]).with_context(said)?;
+    let said = said();
+    kubectl.delete_manifest(&job)?;
+    expect_as_before(cluster, number).context(said)
+}
+
+fn expect_as_before(cluster: &Cluster, number: u8) -> Result<()> {
+    let before = &cluster.bare[usize::from(number) - 1];
+    eventually(&format!("node{number} is what it was"), PATIENCE, || {
+        Picture::of(cluster.node(number)?)?.expect_same_as(before)
+    })
 }

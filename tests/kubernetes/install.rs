@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 use tests::cluster::Cluster;
 use tests::cluster::scenario::Shared;
-use tests::cluster::workload::{Answer, Pod, WEB, by_node};
+use tests::cluster::workload::{Answer, WEB, by_node, one_on};
 
 pub fn trials(cluster: &Shared) -> Vec<Trial> {
     vec![
@@ -116,9 +116,4 @@ spec:
     let page = cluster.kubectl.exec(&asking.name, &format!("wget -qO- {address}"))?;
     ensure!(page == "here\n", "{page}");
     cluster.kubectl.delete("pod", "host-port")
-}
-
-fn one_on<'a>(pods: &'a [Pod], node: &str) -> Result<&'a Pod> {
-    let pod = pods.iter().find(|pod| pod.node == node);
-    pod.ok_or_else(|| anyhow::anyhow!("no pod on {node}: {pods:?}"))
 }

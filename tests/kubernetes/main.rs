@@ -1,9 +1,12 @@
 //! The scenarios of a Kubernetes cluster, with a real API server, real kubelets and a real containerd.
 //! They come one after the other on one cluster; `tests::cluster` says how it is made.
 
+mod api_server;
+mod blocked;
 mod cleanup;
 mod install;
 mod many_pods;
+mod nodes;
 
 use libtest_mimic::Arguments;
 use tests::cluster::scenario::Shared;
@@ -20,8 +23,14 @@ fn main() {
     }
     arguments.test_threads = Some(1);
     let cluster = Shared::default();
-    let families =
-        [install::trials(&cluster), many_pods::trials(&cluster), cleanup::trials(&cluster)];
+    let families = [
+        install::trials(&cluster),
+        many_pods::trials(&cluster),
+        blocked::trials(&cluster),
+        api_server::trials(&cluster),
+        nodes::trials(&cluster),
+        cleanup::trials(&cluster),
+    ];
     let trials = families.into_iter().flatten().collect();
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -77,6 +77,5 @@ fn fifty(cluster: &mut Cluster) -> Result<()> {
 
 /// The routes to the first node's own pods.
 fn connected(cluster: &Cluster) -> Result<BTreeSet<String>> {
-    let routes = cluster.node(1)?.run(&["ip", "route", "show", "scope", "link"])?;
-    Ok(routes.lines().filter(|line| line.contains(" dev cali")).map(str::to_owned).collect())
+    Ok(cluster.node(1)?.pod_routes()?.into_iter().collect())
 }

@@ -41,6 +41,10 @@ fn bgp_is_blocked(lab: &Lab) -> Result<()> {
         }
         Ok(())
     })?;
+    let doctor = node2.agent(&["doctor"])?;
+    let firewall = "node1 (192.168.0.176): Active; TCP port 179 gets no answer";
+    ensure!(doctor.stdout.contains(firewall), "the doctor says: {}", doctor.stdout);
+    ensure!(doctor.stdout.contains("come back from 1 of 1 nodes"), "{}", doctor.stdout);
     let live = node1.agent(&["live"])?;
     ensure!(live.success(), "the agent itself is well, and yet: {}", live.stdout);
     let mut routes = node1.routes()?;
@@ -73,6 +77,13 @@ fn ipip_is_blocked(lab: &Lab) -> Result<()> {
     })?;
     let pings = here.ping(there.address(), 2)?;
     ensure!(pings.answered == 0, "{pings:?}");
+    let doctor = node1.agent(&["doctor"])?;
+    let tunnel = "node2 (192.168.0.146): BGP is up, but nothing comes back from 172.16.103.64";
+    ensure!(doctor.stdout.contains(tunnel), "the doctor says: {}", doctor.stdout);
+    ensure!(doctor.stdout.contains("let IP protocol 4 through"), "{}", doctor.stdout);
     node2.allow_traffic(Traffic::Ipip)?;
-    here.expect_answers(&there, 2)
+    here.expect_answers(&there, 2)?;
+    let doctor = node1.agent(&["doctor"])?;
+    ensure!(doctor.stdout.contains("come back from 1 of 1 nodes"), "{}", doctor.stdout);
+    Ok(())
 }

@@ -95,6 +95,15 @@ fn in_the_pod() {
 }
 
 #[test]
+fn between_the_two() {
+    let pod = Connected::new();
+    // Each end has become that of another pair.
+    ip(&format!("link set {HOST} name elsewhere"));
+    ip(&format!("link add {HOST} address ee:ee:ee:ee:ee:ee mtu 1480 up type veth peer name x"));
+    pod.finds(114, &[HOST, "eth0", "not the two ends of one veth pair"]);
+}
+
+#[test]
 fn in_the_record() {
     let pod = Connected::new();
     let store = pod.node.store();

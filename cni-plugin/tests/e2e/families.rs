@@ -115,4 +115,7 @@ fn a_kernel_without_ipv6_gives_pods_ipv4_alone() {
     node.call("CHECK", &with_result(&call, &result)).ok();
     node.call("DEL", &Call { conf: Value::Null, ..call }).ok();
     node.assert_nothing_left();
+    // An IPv6 block from which there is nothing to give keeps no pod from starting here.
+    node.describe_blocks(&["172.16.52.128/26", "fd00:52::/128"], &["fd00:52::"]);
+    node.call("STATUS", &Call::default()).ok();
 }

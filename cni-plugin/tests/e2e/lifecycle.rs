@@ -123,7 +123,9 @@ fn a_container_can_have_a_second_interface() {
     let sandbox = Sandbox::new();
     let first = pod("nginx", "a", &sandbox);
     let result = node.call("ADD", &first).ok();
-    let second = Call { ifname: "net1".into(), ..first.clone() };
+    // Of another network, as an attachment that is asked for besides the cluster's own.
+    let conf = json!({"name": "storage"});
+    let second = Call { ifname: "net1".into(), conf, ..first.clone() };
     let other = node.call("ADD", &second).ok();
     assert_ne!(other["interfaces"][0]["name"], result["interfaces"][0]["name"]);
     assert_ne!(other["ips"][0]["address"], result["ips"][0]["address"]);
@@ -136,8 +138,25 @@ fn a_container_can_have_a_second_interface() {
     node.call("DEL", &third).ok();
     node.call("DEL", &first).ok();
     node.call("CHECK", &with_result(&second, &other)).ok();
+    // Nothing but the container and the interface tells what the DEL is about.
+    std::fs::remove_dir_all(node.run_dir().ipam()).unwrap();
     node.call("DEL", &second).ok();
     node.assert_nothing_left();
+}
+
+#[test]
+fn an_interface_may_have_any_name_that_the_kernel_takes() {
+    let node = Node::new();
+    for ifname in ["net1", "lan@2.x-y_z+é", "fifteen-letters"] {
+        let sandbox = Sandbox::new();
+        let call = Call { ifname: ifname.into(), ..pod("nginx", "a", &sandbox) };
+        let result = node.call("ADD", &call).ok();
+        assert_eq!(result["interfaces"][1]["name"], ifname);
+        assert!(sandbox.ip("route get 192.0.2.1").contains(&format!("dev {ifname} ")));
+        node.call("CHECK", &with_result(&call, &result)).ok();
+        node.call("DEL", &call).ok();
+        node.assert_nothing_left();
+    }
 }
 
 #[test]
@@ -172,6 +191,23 @@ fn del_succeeds_in_whatever_state_the_world_is() {
     let (sandbox, call, _) = add();
     sandbox.ip("link del eth0");
     del(&call);
+    // The interface renamed or moved, and with it the record gone or there.
+    for record_goes in [false, true] {
+        let elsewhere = Sandbox::new();
+        for change in ["name cali0".to_owned(), format!("netns {}", elsewhere.path())] {
+            let (sandbox, call, _) = add();
+            ip(&format!("link set calic440f455693 {change}"));
+            if record_goes {
+                std::fs::remove_dir_all(&records).unwrap();
+            }
+            del(&call);
+            assert!(!sandbox.ip("-o link").contains("eth0"), "{change}");
+        }
+        let (sandbox, call, _) = add();
+        sandbox.ip(&format!("link set eth0 netns {}", elsewhere.path()));
+        del(&call);
+        assert!(!elsewhere.ip("-o link").contains("eth0"));
+    }
     // The record damaged; gone; gone with no other sign of the pod's name than the result.
     let (_sandbox, call, _) = add();
     for file in std::fs::read_dir(&records).unwrap() {

@@ -25,14 +25,15 @@
 //! # Who waits for whom
 //! Two kinds of lock, both `flock`s, so both end with the process that holds them:
 //! - `ipam/lock` is held by [`Store::allocate`] from reading the directories to the appearance of the
-//!   new record, some ten system calls, and by [`Store::while_unclaimed`].
+//!   new record, some ten system calls, by [`Store::release`] for its `rename`, and by
+//!   [`Store::while_unclaimed`].
 //! - Each record is locked by whoever works on its attachment: by the `ADD` from before the record
 //!   appears until the pod is connected, by the `DEL` from before the veth pair goes until the
 //!   address is free. So an `ADD` that replaces the leftover of the same pod never meets a `DEL` of
 //!   that leftover half-way, and neither can take away what the other has just made.
 //!
-//! Nobody waits for a record's lock while holding `ipam/lock`, hence no deadlock. Readers and
-//! [`Store::release`] take no `ipam/lock` at all.
+//! Nobody waits for a record's lock while holding `ipam/lock`, hence no deadlock. Readers take no lock
+//! at all.
 //!
 //! # Why a kill at any instruction does no harm
 //! `allocate` writes the record into a file without a name (`O_TMPFILE`), links it to its name, and

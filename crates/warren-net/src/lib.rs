@@ -10,6 +10,7 @@
 //! | [`ipip`] | having the kernel load its ipip module | agent |
 //! | [`reach`] | what can be seen to keep a node's pods from other nodes | plugin |
 //! | [`rules`] | what the node's packet rules should be, and nf_tables by netlink | dataplane |
+//! | [`table`] | many destinations, cheap to copy and to compare | desired, dataplane |
 //! | [`dataplane`] | brings the kernel there and keeps it there, on a thread of its own | agent |
 
 pub mod dataplane;
@@ -22,5 +23,6 @@ pub mod reach;
 pub mod rules;
 mod sys;
 pub mod sysctl;
+pub mod table;
 #[cfg(test)]
 mod testing;

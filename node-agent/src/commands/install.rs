@@ -125,6 +125,11 @@ impl Version {
     }
 }
 
+/// Which version of the plugin this executable is, in words; none if it is another program.
+pub fn plugin_version(executable: &[u8]) -> Option<String> {
+    version(executable).map(|version| version.to_string())
+}
+
 /// Which version of the plugin this executable is; none if it is another program.
 fn version(executable: &[u8]) -> Option<Version> {
     let mut rest = executable;

@@ -1,6 +1,7 @@
 //! The operator's commands: ask the agent, print what it says.
 
 pub mod cleanup;
+pub mod doctor;
 pub mod install;
 mod table;
 
@@ -63,6 +64,18 @@ pub fn clean(
     print(&render(format, &outcome, table::cleanup)?);
     let failed = outcome.items.iter().any(|item| item.error.is_some());
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// `agent doctor`. A problem makes the exit code 1.
+pub fn examine(
+    run_dir: &RunDir,
+    options: &doctor::Options,
+    format: Format,
+) -> anyhow::Result<ExitCode> {
+    let findings = doctor::examine(run_dir, options);
+    print(&render(format, &findings, |findings| table::doctor(findings))?);
+    let ill = findings.iter().any(|finding| finding.verdict == doctor::Verdict::Problem);
+    Ok(if ill { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// `agent shutdown`: returns when the agent has taken leave of its peers.

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use warren_types::status::{Datastore, Ipam, Peer, Route, Status, Tunnel};
 
 use super::cleanup::Outcome;
+use super::doctor::Finding;
 
 /// The whole status: what is wrong first.
 pub fn status(status: &Status) -> String {
@@ -142,6 +143,19 @@ pub fn cleanup(outcome: &Outcome) -> String {
         text.push_str(&format!("\n{note}"));
     }
     text
+}
+
+/// What was found out, each with what to do about it in a row of its own.
+pub fn doctor(findings: &[Finding]) -> String {
+    let rows = findings.iter().flat_map(|finding| {
+        let found =
+            vec![finding.verdict.as_str().into(), finding.subject.into(), finding.finding.clone()];
+        let advice = finding.advice.as_ref();
+        [found]
+            .into_iter()
+            .chain(advice.map(|advice| vec![String::new(), String::new(), format!("-> {advice}")]))
+    });
+    table(&["STATE", "PART", "FINDING"], rows)
 }
 
 fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {

@@ -86,9 +86,9 @@ pub fn peers(
 /// The routes in numbers, and those that are not as they should be.
 pub fn counts(report: &Report) -> status::Routes {
     status::Routes {
-        desired: report.routes.len() as u64,
-        programmed: report.routes.iter().filter(|route| route.programmed).count() as u64,
-        drift: report.routes.iter().filter_map(drift).collect(),
+        desired: report.desired as u64,
+        programmed: report.programmed as u64,
+        drift: report.drift().filter_map(drift).collect(),
     }
 }
 
@@ -167,7 +167,7 @@ fn drift(route: &dataplane::RouteReport) -> Option<status::Drift> {
 /// What `agent routes` shows.
 pub fn routes(report: &Report) -> Vec<status::Route> {
     report
-        .routes
+        .routes()
         .iter()
         .map(|route| status::Route {
             prefix: route.prefix,

@@ -1,6 +1,6 @@
 //! The parts of the agent, and what passes between them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,6 +16,7 @@ use warren_bgp::session::HoldTime;
 use warren_ipam::{Store, StoreError};
 use warren_net::dataplane::{self, Dataplane, Report};
 use warren_net::desired::{self, Known, Path};
+use warren_net::table::Table;
 use warren_speaker::{PathChanges, PeerSettings, Speaker, SpeakerConfig};
 use warren_types::control::{Request, Response};
 use warren_types::node::{FORMAT_VERSION, NodeDescription};
@@ -97,7 +98,7 @@ impl Agent {
             nodes: BTreeSet::new(),
             pools: Vec::new(),
             blocks: Vec::new(),
-            paths: BTreeMap::new(),
+            paths: Table::default(),
             settled: false,
         }));
         let dataplane = dataplane::start(watched).context("cannot talk to the kernel")?;

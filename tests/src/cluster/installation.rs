@@ -14,7 +14,10 @@ pub const NAMESPACE: &str = "kube-system";
 /// The DaemonSet.
 pub const DAEMON_SET: &str = "daemonset/warren";
 
-/// The selector of its pods.
+/// The label of its pods.
+pub const AGENTS_LABEL: &str = "app.kubernetes.io/name=warren";
+
+/// kubectl's selector of them.
 pub const AGENTS: &str = "--selector=app.kubernetes.io/name=warren";
 
 /// After this line of the manifest's configuration the owner writes more.
@@ -63,8 +66,26 @@ impl Cluster {
             self.kubectl.apply(&self.manifest()?)?;
             self.installed = true;
         }
+        self.expect_all_ready()
+    }
+
+    /// Waits until all agents and all nodes are ready.
+    ///
+    /// # Errors
+    /// When they do not get there.
+    pub fn expect_all_ready(&self) -> Result<()> {
         self.kubectl.rolled_out(NAMESPACE, DAEMON_SET)?;
         self.kubectl.wait("condition=Ready", &["node", "--all"])
+    }
+
+    /// Takes the manifest away again.
+    ///
+    /// # Errors
+    /// When something of it does not go.
+    pub fn uninstall(&mut self) -> Result<()> {
+        self.kubectl.delete_manifest(&self.manifest()?)?;
+        self.installed = false;
+        Ok(())
     }
 
     /// The name of the agent's pod on a node.

@@ -36,6 +36,15 @@ impl Kubectl {
         self.feed(&["apply", "--filename=-"], manifest)
     }
 
+    /// Deletes what is in a manifest, and waits until it is gone.
+    ///
+    /// # Errors
+    /// When it does not go.
+    pub fn delete_manifest(&self, manifest: &str) -> Result<()> {
+        let arguments = ["delete", "--ignore-not-found", &timeout(), "--filename=-"];
+        self.feed(&arguments, manifest).map(drop)
+    }
+
     /// Deletes things, and waits until they are gone.
     ///
     /// # Errors

@@ -126,19 +126,28 @@ impl Cluster {
         node.with_context(|| format!("node{number} does not run"))
     }
 
+    /// As [`Cluster::node`], to change it.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn node_mut(&mut self, number: u8) -> Result<&mut Node> {
+        let node = self.nodes.iter_mut().find(|node| node.number() == number);
+        node.with_context(|| format!("node{number} does not run"))
+    }
+
     /// The nodes that run.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
     }
 
-    /// Has one more node join, and waits until the cluster knows it.
+    /// Has one more node join, with the image on it, and waits until the cluster knows it.
     ///
     /// # Errors
     /// When it does not.
-    pub fn add_node(&mut self, number: u8) -> Result<&Node> {
+    pub fn add_node(&mut self, number: u8) -> Result<()> {
         self.start_node(number)?;
-        self.expect_registered(number)?;
-        self.node(number)
+        eventually("its containerd takes the image", PATIENCE, || self.import_image(number))?;
+        self.expect_registered(number)
     }
 
     /// Cuts a node's power.
@@ -155,9 +164,8 @@ impl Cluster {
 
     /// Waits until the API server has the node, and it has its block.
     fn expect_registered(&mut self, number: u8) -> Result<()> {
-        let node = self.nodes.iter_mut().find(|node| node.number() == number);
-        let node = node.with_context(|| format!("node{number} does not run"))?;
-        let kubectl = &self.kubectl;
+        let kubectl = self.kubectl.clone();
+        let node = self.node_mut(number)?;
         eventually("the node is registered and has a pod CIDR", PATIENCE, || {
             // That will not become better.
             if let Err(error) = node.check() {

@@ -11,7 +11,7 @@ use super::{CONTROL_PLANE, PATIENCE};
 use crate::environment::cluster::cgroups;
 use crate::environment::source_root;
 use crate::lab::command::{Process, ip, namespace_path, run};
-use crate::lab::ping::Pinging;
+use crate::lab::ping::{Pinging, Pings, ping};
 use crate::lab::wait::eventually;
 
 /// The image of the container that holds a pod's namespaces.
@@ -25,6 +25,7 @@ const NIC: &str = "eth0";
 pub struct Node {
     number: u8,
     name: String,
+    address: Ipv4Addr,
     directory: PathBuf,
     /// `unshare`, which waits for the node's first process and takes it along.
     process: Process,
@@ -48,7 +49,8 @@ impl Node {
             .args([&name, &cluster.display().to_string(), SANDBOX_IMAGE])
             .current_dir("/");
         let process = Process::start(&mut command, &directory.join("node.log"))?;
-        let node = Self { number, name, directory, process };
+        let address = Ipv4Addr::new(10, 77, 0, 10 + number);
+        let node = Self { number, name, address, directory, process };
         node.plug_in()?;
         Ok(node)
     }
@@ -63,9 +65,19 @@ impl Node {
         &self.name
     }
 
-    /// Its first address.
+    /// Its NIC's address.
     pub fn address(&self) -> Ipv4Addr {
-        Ipv4Addr::new(10, 77, 0, 10 + self.number)
+        self.address
+    }
+
+    /// Gives its NIC another address in place of the one it has.
+    ///
+    /// # Errors
+    /// When `ip` fails.
+    pub fn change_address(&mut self, address: Ipv4Addr) -> Result<()> {
+        let old = std::mem::replace(&mut self.address, address);
+        ip(Some(&self.name), &[format!("address delete {old}/24 dev {NIC}")])?;
+        self.configure_nic()
     }
 
     /// An error if its power is off, or its first process has failed.
@@ -85,8 +97,12 @@ impl Node {
                 format!("link set {name} master br0 up"),
             ],
         )?;
+        self.configure_nic()
+    }
+
+    fn configure_nic(&self) -> Result<()> {
         ip(
-            Some(name),
+            Some(&self.name),
             &[
                 "link set lo up".to_owned(),
                 format!("address replace {}/24 dev {NIC}", self.address()),
@@ -116,12 +132,34 @@ impl Node {
         command
     }
 
+    /// Writes a file there, so that it appears whole.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write(&self, path: &str, content: &str) -> Result<()> {
+        let script = "cat >\"${1%/*}/.new\" && mv \"${1%/*}/.new\" \"$1\"";
+        run(self.enter().args(["--", "sh", "-c", script, "sh", path]), content)?.ok().map(drop)
+    }
+
     /// Pings from one of its pods, a hundred a second.
     ///
     /// # Errors
     /// When no pod there has this address.
     pub fn start_pinging(&self, from: Ipv4Addr, to: Ipv4Addr) -> Result<Pinging> {
-        let namespace = self.pod_namespace(from)?;
+        Pinging::start(self.ping_of(from)?, to.into(), &self.directory)
+    }
+
+    /// Sends some pings from one of its pods.
+    ///
+    /// # Errors
+    /// When no pod there has this address.
+    pub fn ping_from(&self, from: Ipv4Addr, to: Ipv4Addr, count: usize) -> Result<Pings> {
+        ping(self.ping_of(from)?, to.into(), count)
+    }
+
+    /// The program ping, in the network namespace of one of its pods.
+    fn ping_of(&self, address: Ipv4Addr) -> Result<Command> {
+        let namespace = self.pod_namespace(address)?;
         // Without a process namespace nsenter becomes ping, which is then ended as any program.
         let mut command = Command::new("nsenter");
         command.args(["--target", &self.process.id().to_string(), "--mount", "--"]).args([
@@ -130,7 +168,7 @@ impl Node {
             "--",
             "ping",
         ]);
-        Pinging::start(command, to.into(), &self.directory)
+        Ok(command)
     }
 
     /// The name of a pod's network namespace.
@@ -151,6 +189,15 @@ impl Node {
     pub fn block_routes(&self) -> Result<Vec<String>> {
         let all = self.run(&["ip", "route", "show", "proto", "bird"])?;
         Ok(all.lines().map(|line| line.trim().to_owned()).filter(|l| l.contains(" via ")).collect())
+    }
+
+    /// Its routes to its own pods.
+    ///
+    /// # Errors
+    /// When `ip` fails.
+    pub fn pod_routes(&self) -> Result<Vec<String>> {
+        let all = self.run(&["ip", "route", "show", "scope", "link"])?;
+        Ok(all.lines().filter(|line| line.contains(" dev cali")).map(str::to_owned).collect())
     }
 
     /// Waits until these are its routes to other nodes' blocks.

@@ -54,7 +54,7 @@ spec: {selector: {app: web}, clusterIP: 10.96.0.80, ports: [{port: 80}]}
 "##;
 
 /// A pod that runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Pod {
     /// Its name.
     pub name: String,
@@ -103,7 +103,16 @@ impl Cluster {
     /// # Errors
     /// When the API server does not answer.
     pub fn pods(&self, label: &str) -> Result<Vec<Pod>> {
-        let list = self.kubectl.get(&["pods", &format!("--selector={label}")])?;
+        self.pods_in("default", label)
+    }
+
+    /// As [`Cluster::pods`], in another namespace.
+    ///
+    /// # Errors
+    /// When the API server does not answer.
+    pub fn pods_in(&self, namespace: &str, label: &str) -> Result<Vec<Pod>> {
+        let selector = format!("--selector={label}");
+        let list = self.kubectl.get(&["pods", "--namespace", namespace, &selector])?;
         let items = list["items"].as_array().context("a list without items")?;
         let staying = items.iter().filter(|pod| {
             pod["metadata"]["deletionTimestamp"].is_null() && pod["status"]["phase"] == "Running"
@@ -168,6 +177,15 @@ fn answers(text: &str, count: usize) -> Result<Vec<Answer>> {
         .collect();
     ensure!(answers.len() == count, "not {count} answers: {text}");
     Ok(answers)
+}
+
+/// One of the pods, on this node.
+///
+/// # Errors
+/// When there is none.
+pub fn one_on<'a>(pods: &'a [Pod], node: &str) -> Result<&'a Pod> {
+    let pod = pods.iter().find(|pod| pod.node == node);
+    pod.with_context(|| format!("no pod on {node}: {pods:?}"))
 }
 
 /// How many of the pods are on each node.

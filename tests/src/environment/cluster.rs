@@ -21,6 +21,9 @@ const ASSETS: &str = "KUBEBUILDER_ASSETS";
 /// The environment variable with the control group for the nodes' groups.
 const GROUP: &str = "WARREN_CLUSTER_GROUP";
 
+/// The directory for the container image, in the checkout.
+const IMAGES: &str = "target/cluster";
+
 /// Where a cluster's files are. It lies on a tmpfs, and every node sees it at the same place.
 pub(crate) const DIRECTORY: &str = "/run/warren-lab/cluster";
 
@@ -76,7 +79,7 @@ pub(crate) fn parts() -> Result<Parts> {
     Ok(Parts {
         programs: of(PROGRAMS)?.into(),
         assets: std::env::var_os(ASSETS).map(PathBuf::from),
-        image: source_root().join(image_file()),
+        image: source_root().join(IMAGES).join(format!("warren-{}.tar", architecture())),
         group: of(GROUP)?,
     })
 }
@@ -107,7 +110,7 @@ fn build_programs() -> Result<PathBuf> {
 /// Has the container image made of what this checkout is now.
 fn build_image() -> Result<()> {
     let mut command = Command::new(source_root().join("scripts/image"));
-    command.arg(architecture());
+    command.args(["--profile", "dev", "--to", IMAGES, architecture()]);
     // What cargo tells the tests it runs would have the cargo in there build anew what is built.
     for (name, _) in std::env::vars() {
         let tells = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
@@ -115,13 +118,8 @@ fn build_image() -> Result<()> {
             command.env_remove(name);
         }
     }
-    eprintln!("building the container image; from nothing this takes some minutes");
+    eprintln!("building the container image; from nothing this takes a minute or two");
     run_script(&mut command)
-}
-
-/// The archive that `scripts/image` makes by default, in the checkout.
-fn image_file() -> String {
-    format!("target/image/warren-{}.tar", architecture())
 }
 
 /// This machine's architecture, as Debian and container images name it.

@@ -322,7 +322,7 @@ impl Node {
     /// # Errors
     /// When ping cannot be run.
     pub fn ping(&self, to: impl Into<IpAddr>, count: usize) -> Result<Pings> {
-        ping(&self.0.namespace, to.into(), count)
+        ping(within(&self.0.namespace, "ping"), to.into(), count)
     }
 
     /// Pings from the node itself until ended.

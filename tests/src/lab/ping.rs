@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 
-use super::command::{Process, run, within};
+use super::command::{Process, run};
 
 /// What came of some pings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,12 +26,12 @@ impl Pings {
     }
 }
 
-/// Sends `count` pings, five a second, and waits two seconds for the last answer.
+/// Sends `count` pings, five a second, and waits two seconds for the last answer; `command` is ping,
+/// where they come from.
 ///
 /// # Errors
 /// When ping cannot be run. That nothing answers is no error.
-pub(crate) fn ping(namespace: &str, to: IpAddr, count: usize) -> Result<Pings> {
-    let mut command = within(namespace, "ping");
+pub(crate) fn ping(mut command: Command, to: IpAddr, count: usize) -> Result<Pings> {
     command.args(["-n", "-i", "0.2", "-W", "2", "-c", &count.to_string(), &to.to_string()]);
     let outcome = run(&mut command, "")?;
     // 1: something was not answered. 2: no ping could be sent; `ping` says so when no route is there.

@@ -226,7 +226,7 @@ impl Pod {
     /// # Errors
     /// When ping cannot be run.
     pub fn ping(&self, to: impl Into<IpAddr>, count: usize) -> Result<Pings> {
-        ping(&self.namespace, to.into(), count)
+        ping(within(&self.namespace, "ping"), to.into(), count)
     }
 
     /// That the other pod answers `count` pings.

@@ -3,19 +3,22 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::task::{Context, Poll};
 
+use ipnetwork::IpNetwork;
 use netlink_packet_core::{NetlinkBuffer, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE};
 use netlink_sys::{AsyncSocket, SocketAddr, TokioSocket};
+use socket2::{SockFilter, SockRef};
 use tracing::debug;
 
 use super::diff::Realm;
 use super::kernel;
 use super::pass::View;
-use crate::desired::{Device, TUNNEL};
+use crate::desired::{DesiredRoute, Device, Rules, TUNNEL, Verdict, uses_tunnel};
 use crate::rules;
 
 /// The multicast groups of linux/rtnetlink.h: RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR,
@@ -30,6 +33,27 @@ const RECEIVE_BUFFER: libc::c_int = 1 << 20;
 /// longest.
 const DATAGRAM: usize = 64 * 1024;
 
+/// What happened that matters.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Stirred {
+    /// Whether all is to be looked at.
+    pub(super) everything: bool,
+    /// Destinations that a route went from.
+    pub(super) gone: BTreeSet<IpNetwork>,
+}
+
+impl Stirred {
+    /// All is to be looked at.
+    pub(super) fn everything() -> Self {
+        Self { everything: true, ..Self::default() }
+    }
+
+    /// Whether nothing happened that matters.
+    pub(super) fn is_nothing(&self) -> bool {
+        !self.everything && self.gone.is_empty()
+    }
+}
+
 /// The kernel's events about links, addresses, routes and packet rules of this namespace.
 pub(super) struct Events {
     routes: TokioSocket,
@@ -39,10 +63,12 @@ pub(super) struct Events {
 }
 
 impl Events {
-    /// Listens from now on. Must be called within a runtime.
-    pub(super) fn open() -> io::Result<Self> {
-        let routes = listen(NETLINK_ROUTE, &GROUPS)?;
-        let packet_rules = listen(NETLINK_NETFILTER, &[rules::GROUP])
+    /// Listens from now on to what others do: events that the socket of this port causes are left
+    /// out, so that writing many routes does not bury what somebody else does meanwhile. Must be
+    /// called within a runtime.
+    pub(super) fn open(own_port: u32) -> io::Result<Self> {
+        let routes = listen(NETLINK_ROUTE, &GROUPS, Some(own_port))?;
+        let packet_rules = listen(NETLINK_NETFILTER, &[rules::GROUP], None)
             .inspect_err(|error| debug!("cannot listen to events of nf_tables: {error}"))
             .ok();
         Ok(Self { routes, packet_rules, datagram: Vec::with_capacity(DATAGRAM) })
@@ -54,30 +80,40 @@ impl Events {
     ///
     /// # Errors
     /// When the socket fails; it is of no more use then.
-    pub(super) async fn relevant(&mut self, view: &View, realm: &Realm<'_>) -> io::Result<()> {
+    pub(super) async fn relevant(&mut self, view: &View, realm: &Realm<'_>) -> io::Result<Stirred> {
         let Self { routes, packet_rules, datagram } = self;
-        let concerns = |datagram: &[u8]| {
-            messages(datagram).any(|message| match message {
-                Ok(message) => relevant(&message, view, realm),
-                // An event of a newer kernel than this program knows: look.
-                Err(Undecoded) => true,
-            })
-        };
+        let judge = Judge { view, realm, rules: Rules::new(&view.known, &view.links) };
         std::future::poll_fn(|context| {
-            let mut matters = heard(routes, datagram, context, concerns)?;
+            let mut stirred = Stirred::default();
+            let lost = heard(routes, datagram, context, |datagram| {
+                for message in messages(datagram) {
+                    match message {
+                        Ok(message) => judge.take(&message, &mut stirred),
+                        // An event of a newer kernel than this program knows: look.
+                        Err(Undecoded) => stirred.everything = true,
+                    }
+                }
+            })?;
+            stirred.everything |= lost;
             if let Some(packet_rules) = packet_rules {
-                matters |= heard(packet_rules, datagram, context, rules::concerns)?;
+                let lost = heard(packet_rules, datagram, context, |datagram| {
+                    stirred.everything |= rules::concerns(datagram);
+                })?;
+                stirred.everything |= lost;
             }
             // All is read, or the runtime wants its turn: the rest is for after the pass.
-            if matters { Poll::Ready(Ok(())) } else { Poll::Pending }
+            if stirred.is_nothing() { Poll::Pending } else { Poll::Ready(Ok(stirred)) }
         })
         .await
     }
 }
 
-fn listen(protocol: isize, groups: &[u32]) -> io::Result<TokioSocket> {
+fn listen(protocol: isize, groups: &[u32], without: Option<u32>) -> io::Result<TokioSocket> {
     let mut socket = TokioSocket::new(protocol)?;
     socket.socket_ref().set_rx_buf_sz(RECEIVE_BUFFER)?;
+    if let Some(port) = without {
+        leave_out(&socket, port)?;
+    }
     socket.socket_mut().bind(&SocketAddr::new(0, 0))?;
     for group in groups {
         socket.socket_mut().add_membership(*group)?;
@@ -85,26 +121,43 @@ fn listen(protocol: isize, groups: &[u32]) -> io::Result<TokioSocket> {
     Ok(socket)
 }
 
-/// Reads all there is to read; tells whether any of it matters. The task is woken by what comes
+/// Has the kernel drop what the socket of this port caused, by a filter of three instructions (see
+/// Documentation/networking/filter.rst): nlmsg_pid is the fourth word of a message.
+fn leave_out(socket: &TokioSocket, port: u32) -> io::Result<()> {
+    const LOAD_WORD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+    const JUMP_IF_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+    // The filter takes words for big-endian, and netlink has the machine's own order.
+    let port = u32::from_be_bytes(port.to_ne_bytes());
+    let filter = [
+        SockFilter::new(LOAD_WORD, 0, 0, 12),
+        SockFilter::new(JUMP_IF_EQUAL, 0, 1, port),
+        SockFilter::new(RETURN, 0, 0, 0),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+    ];
+    SockRef::from(socket.socket_ref()).attach_filter(&filter)
+}
+
+/// Reads all there is to read; tells whether some of it was lost. The task is woken by what comes
 /// later.
 fn heard(
     socket: &mut TokioSocket,
     datagram: &mut Vec<u8>,
     context: &mut Context<'_>,
-    concerns: impl Fn(&[u8]) -> bool,
+    mut take: impl FnMut(&[u8]),
 ) -> io::Result<bool> {
-    let mut matters = false;
+    let mut lost = false;
     loop {
         datagram.clear();
         match socket.poll_recv(context, datagram) {
-            Poll::Ready(Ok(())) => matters |= concerns(datagram),
+            Poll::Ready(Ok(())) => take(datagram),
             Poll::Ready(Err(error)) if error.raw_os_error() == Some(libc::ENOBUFS) => {
                 debug!("events of the kernel were lost: looking at everything");
-                matters = true;
+                lost = true;
             }
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
             Poll::Ready(Err(error)) => return Err(error),
-            Poll::Pending => return Ok(matters),
+            Poll::Pending => return Ok(lost),
         }
     }
 }
@@ -133,41 +186,72 @@ fn messages(datagram: &[u8]) -> impl Iterator<Item = Result<RouteNetlinkMessage,
     })
 }
 
-/// Whether an event says something else than what the last pass saw and wanted. So it is not with
-/// the events that its own changes cause, nor with the coming and going of pods.
-fn relevant(message: &RouteNetlinkMessage, view: &View, realm: &Realm<'_>) -> bool {
-    let watched = || [&view.links.tunnel, &view.links.nic].into_iter().flatten();
-    match message {
-        RouteNetlinkMessage::NewRoute(message) => kernel::route(message).is_some_and(|there| {
-            match view.desired.routes.get(&there.prefix) {
-                Some(wanted) => {
-                    !there.is(wanted) && (there.metric == 0 || there.protocol == realm.protocol)
-                }
-                None => realm.settled && realm.has(there.protocol, &there.prefix, there.index),
-            }
-        }),
-        RouteNetlinkMessage::DelRoute(message) => kernel::route(message)
-            .is_some_and(|gone| gone.metric == 0 && view.desired.routes.contains_key(&gone.prefix)),
-        RouteNetlinkMessage::NewLink(message) => kernel::device(message).is_some_and(|there| {
-            match watched().find(|device| device.index == there.index) {
-                Some(device) => !same_link(device, &there),
-                None => there.name == TUNNEL && view.desired.tunnel.is_some(),
-            }
-        }),
-        RouteNetlinkMessage::DelLink(message) => {
-            watched().any(|device| device.index == message.header.index)
+/// What events are judged by: what the last pass saw and wanted.
+struct Judge<'a> {
+    view: &'a View,
+    realm: &'a Realm<'a>,
+    rules: Rules<'a>,
+}
+
+impl Judge<'_> {
+    /// Takes note of an event if it says something else than what the last pass saw and wanted. So
+    /// it is not with the coming and going of pods.
+    fn take(&self, message: &RouteNetlinkMessage, stirred: &mut Stirred) {
+        if let RouteNetlinkMessage::DelRoute(message) = message {
+            // One of ours that should not be there may be one that is kept for now.
+            let gone = kernel::route(message).filter(|gone| {
+                gone.metric == 0 && self.wanted(gone.prefix).is_some()
+                    || self.realm.has(gone.protocol, &gone.prefix, gone.index)
+            });
+            stirred.gone.extend(gone.map(|gone| gone.prefix));
+        } else {
+            stirred.everything |= self.differs(message);
         }
-        RouteNetlinkMessage::NewAddress(message) => kernel::address(message).is_some_and(|there| {
-            match watched().find(|device| device.index == there.index) {
-                Some(device) => !device.addresses.contains(&there.subnet),
-                None => Some(there.subnet.ip()) == view.known.node_address,
+    }
+
+    /// The route that a destination should have.
+    fn wanted(&self, prefix: IpNetwork) -> Option<DesiredRoute> {
+        match self.rules.verdict(prefix)? {
+            Verdict::Route(route) => Some(route),
+            Verdict::Withheld(_) => None,
+        }
+    }
+
+    fn differs(&self, message: &RouteNetlinkMessage) -> bool {
+        let Self { view, realm, .. } = self;
+        let watched = || [&view.links.tunnel, &view.links.nic].into_iter().flatten();
+        let watched_as = |index| watched().find(|device| device.index == index);
+        match message {
+            RouteNetlinkMessage::NewRoute(message) => {
+                kernel::route(message).is_some_and(|there| match self.wanted(there.prefix) {
+                    Some(wanted) => {
+                        !there.is(&wanted)
+                            && (there.metric == 0 || there.protocol == realm.protocol)
+                    }
+                    None => realm.settled && realm.has(there.protocol, &there.prefix, there.index),
+                })
             }
-        }),
-        RouteNetlinkMessage::DelAddress(message) => kernel::address(message).is_some_and(|gone| {
-            watched()
-                .any(|device| device.index == gone.index && device.addresses.contains(&gone.subnet))
-        }),
-        _ => false,
+            RouteNetlinkMessage::NewLink(message) => {
+                kernel::device(message).is_some_and(|there| match watched_as(there.index) {
+                    Some(device) => !same_link(device, &there),
+                    None => there.name == TUNNEL && uses_tunnel(&view.known.pools),
+                })
+            }
+            RouteNetlinkMessage::DelLink(message) => watched_as(message.header.index).is_some(),
+            RouteNetlinkMessage::NewAddress(message) => {
+                kernel::address(message).is_some_and(|there| match watched_as(there.index) {
+                    Some(device) => !device.addresses.contains(&there.subnet),
+                    None => Some(there.subnet.ip()) == view.known.node_address,
+                })
+            }
+            RouteNetlinkMessage::DelAddress(message) => {
+                kernel::address(message).is_some_and(|gone| {
+                    watched_as(gone.index)
+                        .is_some_and(|device| device.addresses.contains(&gone.subnet))
+                })
+            }
+            _ => false,
+        }
     }
 }
 

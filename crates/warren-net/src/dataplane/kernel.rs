@@ -109,7 +109,7 @@ pub(super) fn address(message: &AddressMessage) -> Option<Address> {
 /// The dump could be narrowed to our protocol; then another's route in the place of ours would not
 /// be seen, and a replacement would overwrite it.
 pub(super) fn table(socket: &mut Socket) -> Result<Vec<KernelRoute>, Error> {
-    Ok(requests::routes(socket, None)?.iter().filter_map(route).collect())
+    requests::routes(AddressFamily::Inet, socket, None, |message| route(&message))
 }
 
 /// A route as a message describes it; none if it is not an IPv4 route of the main table.

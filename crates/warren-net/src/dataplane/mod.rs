@@ -8,15 +8,19 @@
 //! ```
 //!
 //! All of it is one thread (1x) with a runtime of its own, so that a large table holds nobody else
-//! up and no lock is needed. A pass is the only thing it does: whatever happened, it looks at the
-//! whole again. That makes it indifferent to lost events, to its own restart and to what others do.
-//! Events only decide *when* it looks, within milliseconds, and those that agree with what the last
-//! pass wanted are not worth a look; [`RESYNC`] is for what nobody told.
+//! up and no lock is needed. A pass is the only thing it does. Whatever happened, it can look at the
+//! whole again, and that makes it indifferent to lost events, to its own restart and to what others
+//! do; only what is known to concern a few destinations, a changed path or a deleted route, is
+//! carried out for those (the module `change`), and what goes otherwise than expected there is for
+//! the whole again. Events decide *when* and *where* it looks, within milliseconds, and those that
+//! agree with what the last pass wanted are not worth a look; [`RESYNC`] is for what nobody told.
 //!
 //! It reconciles and never purges: see [`Known::settled`] for the time after a start, and
 //! [`diff::Realm`] for whose routes it deletes. On [`Dataplane::stop`] everything stays in place.
 
+mod change;
 pub mod cleanup;
+mod describe;
 pub mod diff;
 mod events;
 mod kernel;
@@ -38,7 +42,7 @@ use tracing::{error, warn};
 
 use crate::desired::Known;
 use crate::netlink::{self, Socket};
-use events::Events;
+use events::{Events, Stirred};
 use pass::Reconciler;
 
 pub use report::{NicState, Report, RouteReport, TunnelState};
@@ -110,29 +114,42 @@ fn work(
     let mut reconciler = Reconciler::new(socket, first);
     let mut events = None;
     let mut retry = RETRY.0;
+    let mut stirred = Stirred::everything();
+    // When to look at everything whatever happens.
+    let mut due = Instant::now();
     runtime.block_on(async {
         loop {
             // Before the pass, so that nothing happens between looking and listening.
             if events.is_none() {
-                events = Events::open()
+                stirred.everything = true;
+                events = reconciler
+                    .port()
+                    .and_then(Events::open)
                     .inspect_err(|error| {
                         warn!("cannot listen to the kernel's events, only looking: {error}");
                     })
                     .ok();
             }
             let started = Instant::now();
+            stirred.everything |= started >= due;
             let now_known = Arc::clone(&known.borrow_and_update());
-            let outcome = reconciler.pass(now_known);
+            let outcome = reconciler.pass(now_known, &stirred);
+            stirred = Stirred::default();
             report.send_replace(outcome.report);
-            let again = if outcome.retry || events.is_none() {
-                let after = retry;
-                retry = (retry * 2).min(RETRY.1);
-                after
-            } else {
-                retry = RETRY.0;
-                RESYNC
-            };
             let ended = Instant::now();
+            if outcome.whole {
+                let again = if outcome.retry || events.is_none() {
+                    let after = retry;
+                    retry = (retry * 2).min(RETRY.1);
+                    after
+                } else {
+                    retry = RETRY.0;
+                    RESYNC
+                };
+                due = ended + again;
+            } else if outcome.retry {
+                due = due.min(ended + retry);
+            }
             let rest = (ended - started).clamp(REST.0, REST.1);
             tokio::select! {
                 biased;
@@ -142,25 +159,30 @@ fn work(
             tokio::select! {
                 biased;
                 _ = &mut stopped => return,
+                // First, so that what somebody did to a route is known before its path is looked at.
+                happened = something_happens(&mut events, &reconciler) => match happened {
+                    Some(happened) => stirred = happened,
+                    None => events = None,
+                },
                 // Once the sender is gone there is nothing more to learn, but much to keep.
                 Ok(()) = known.changed() => {}
-                lost = something_happens(&mut events, &reconciler) => if lost {
-                    events = None;
-                },
-                () = sleep_until(ended + again) => {}
+                () = sleep_until(due) => {}
             }
         }
     });
 }
 
-/// Waits for an event that matters; true if events can no longer be heard.
-async fn something_happens(events: &mut Option<Events>, reconciler: &Reconciler) -> bool {
+/// Waits for what matters; none if events can no longer be heard.
+async fn something_happens(
+    events: &mut Option<Events>,
+    reconciler: &Reconciler,
+) -> Option<Stirred> {
     match events {
         Some(events) => match events.relevant(reconciler.view(), &reconciler.realm()).await {
-            Ok(()) => false,
+            Ok(stirred) => Some(stirred),
             Err(error) => {
                 warn!("the kernel's events are lost, listening anew: {error}");
-                true
+                None
             }
         },
         None => std::future::pending().await,

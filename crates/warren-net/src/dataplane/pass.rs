@@ -1,15 +1,21 @@
 //! One pass: look at the kernel, work out what should be there, bring it there, say how it went.
+//!
+//! Most passes are about a few destinations, and do not look at all the others: see
+//! [`change`](super::change).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::mem;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use ipnetwork::IpNetwork;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
+use super::change::Standing;
+use super::describe::log_problems;
 use super::diff::{Difference, KernelRoute, Realm, Write, diff};
-use super::report::{NicState, Report, RouteReport, TunnelState};
+use super::events::Stirred;
+use super::report::Report;
 use super::{kernel, tunnel};
 use crate::desired::{self, Desired, Known, Links, TUNNEL};
 use crate::netlink::{Error, Socket};
@@ -24,41 +30,44 @@ const LOGGED: usize = 16;
 
 /// Brings the kernel to what is desired, pass by pass.
 pub(super) struct Reconciler {
-    socket: Socket,
+    pub(super) socket: Socket,
     packet_rules: Keeper,
-    /// What the last pass saw and wanted.
-    view: View,
+    /// What the last pass saw and was told.
+    pub(super) view: View,
+    /// How the destinations stand since the last pass; none if it failed.
+    pub(super) standing: Option<Standing>,
     /// The destinations that this process gave routes to and has not deleted since.
-    written: BTreeSet<IpNetwork>,
+    pub(super) written: BTreeSet<IpNetwork>,
     /// Since when each destination has had a problem.
-    troubled: BTreeMap<IpNetwork, SystemTime>,
-    report: Arc<Report>,
+    pub(super) troubled: BTreeMap<IpNetwork, SystemTime>,
+    pub(super) report: Arc<Report>,
 }
 
-/// What a pass saw and wanted: against this, later events are judged.
+/// What a pass saw and was told: against this, later events are judged.
 #[derive(Debug)]
 pub(super) struct View {
     pub(super) known: Arc<Known>,
     pub(super) links: Links,
-    pub(super) desired: Desired,
 }
 
 /// How a pass ended.
 pub(super) struct Outcome {
     pub(super) report: Arc<Report>,
+    /// Whether it looked at everything.
+    pub(super) whole: bool,
     /// Whether the kernel refused something that may succeed later.
     pub(super) retry: bool,
 }
 
 /// What went wrong in a pass.
 #[derive(Default)]
-struct Trouble {
+pub(super) struct Trouble {
     /// With the node as a whole.
-    node: Vec<String>,
+    pub(super) node: Vec<String>,
     /// With a destination.
-    routes: BTreeMap<IpNetwork, String>,
+    pub(super) routes: BTreeMap<IpNetwork, String>,
     /// Whether to try again.
-    retry: bool,
+    pub(super) retry: bool,
 }
 
 impl Trouble {
@@ -74,7 +83,8 @@ impl Reconciler {
         Self {
             socket,
             packet_rules: Keeper::default(),
-            view: View { known, links: Links::default(), desired: Desired::default() },
+            view: View { known, links: Links::default() },
+            standing: None,
             written: BTreeSet::new(),
             troubled: BTreeMap::new(),
             report: Arc::default(),
@@ -83,6 +93,14 @@ impl Reconciler {
 
     pub(super) fn view(&self) -> &View {
         &self.view
+    }
+
+    /// The port of the socket that this writes by.
+    ///
+    /// # Errors
+    /// When the socket fails.
+    pub(super) fn port(&self) -> std::io::Result<u32> {
+        self.socket.port()
     }
 
     /// The rules by which a route of the kernel is this agent's.
@@ -97,27 +115,40 @@ impl Reconciler {
     }
 
     /// Makes one pass. It never fails: what fails is in the report.
-    pub(super) fn pass(&mut self, known: Arc<Known>) -> Outcome {
+    pub(super) fn pass(&mut self, known: Arc<Known>, stirred: &Stirred) -> Outcome {
+        if let Some(retry) = self.change(&known, stirred) {
+            return self.tell(self.describe(), false, retry);
+        }
         self.view.known = known;
+        self.standing = None;
         let mut trouble = Trouble::default();
         let report = match self.reconcile(&mut trouble) {
-            Ok(difference) => self.describe(&trouble, &difference),
+            Ok(standing) => {
+                self.standing = Some(standing);
+                self.describe()
+            }
             // Nothing new is known of the routes: what was said of them stands.
             Err(error) => {
                 trouble.refused(error.to_string());
                 Report {
                     problems: trouble.node,
-                    turned: Instant::now(),
+                    turned: std::time::Instant::now(),
                     ..Report::clone(&self.report)
                 }
             }
         };
-        log_problems(&self.report, &report);
-        self.report = Arc::new(report);
-        Outcome { report: Arc::clone(&self.report), retry: trouble.retry }
+        self.tell(report, true, trouble.retry)
     }
 
-    fn reconcile(&mut self, trouble: &mut Trouble) -> Result<Difference, Error> {
+    fn tell(&mut self, report: Report, whole: bool, retry: bool) -> Outcome {
+        log_problems(&self.report, &report);
+        let since = report.drift().filter_map(|row| Some((row.prefix, row.since?)));
+        self.troubled = since.collect();
+        self.report = Arc::new(report);
+        Outcome { report: Arc::clone(&self.report), whole, retry }
+    }
+
+    fn reconcile(&mut self, trouble: &mut Trouble) -> Result<Standing, Error> {
         if let Err(error) = forward() {
             trouble.refused(format!("{error}; the node forwards nothing without it"));
         }
@@ -127,20 +158,22 @@ impl Reconciler {
         if self.tend_tunnel(&links, trouble)? {
             links = kernel::links(&mut self.socket, known.node_address)?;
         }
-        self.view.desired = desired::desired(&known, &links);
+        let mut desired = desired::desired(&known, &links);
         self.view.links = links;
         let table = kernel::table(&mut self.socket)?;
-        let difference = diff(&self.view.desired, table, &self.realm());
+        let mut difference = diff(&desired, table, &self.realm());
         self.explain_held(&difference, trouble);
         // First what is missing: what goes may be what carried the packets so far.
         self.write(&difference.write, trouble)?;
-        self.delete(&difference.delete, trouble)?;
-        Ok(difference)
+        self.delete(&difference.delete, &desired, trouble)?;
+        let routes = mem::take(&mut desired.routes).len();
+        let kept = mem::take(&mut difference.kept);
+        Ok(Standing::new(&known, desired, routes, kept, trouble))
     }
 
     /// Brings the packet rules to what they should be. Routes do not wait for them: what is missing
     /// here is a danger or a nuisance, without routes there is nothing.
-    fn tend_packet_rules(&mut self, trouble: &mut Trouble) {
+    pub(super) fn tend_packet_rules(&mut self, trouble: &mut Trouble) {
         let wanted = rules(&self.view.known);
         match self.packet_rules.bring(&wanted, self.view.known.settled) {
             Ok(false) => {}
@@ -158,7 +191,7 @@ impl Reconciler {
             return Ok(false);
         };
         let changes = tunnel::changes(&wanted, device, &known.pools);
-        let requests = changes.iter().map(|change| tunnel::request(*change, device)).collect();
+        let requests = changes.iter().map(|change| tunnel::request(*change, device));
         for (change, outcome) in changes.iter().zip(self.socket.batch(requests)?) {
             match outcome {
                 Ok(_) => info!("{TUNNEL}: {change}"),
@@ -181,7 +214,7 @@ impl Reconciler {
     }
 
     fn write(&mut self, writes: &[Write], trouble: &mut Trouble) -> Result<(), Error> {
-        let requests = writes.iter().map(kernel::write).collect();
+        let requests = writes.iter().map(kernel::write);
         // Noted before it is known whether they come into being: if the socket fails in between,
         // they are still ours.
         self.written.extend(writes.iter().map(|write| write.route.prefix));
@@ -202,14 +235,19 @@ impl Reconciler {
         Ok(())
     }
 
-    fn delete(&mut self, deletes: &[KernelRoute], trouble: &mut Trouble) -> Result<(), Error> {
-        let requests = deletes.iter().map(kernel::delete).collect();
+    fn delete(
+        &mut self,
+        deletes: &[KernelRoute],
+        desired: &Desired,
+        trouble: &mut Trouble,
+    ) -> Result<(), Error> {
+        let requests = deletes.iter().map(kernel::delete);
         let outcomes = self.socket.batch(requests)?;
         for (route, outcome) in deletes.iter().zip(outcomes) {
             match outcome {
                 Err(error) if !kernel::already_gone(&error) => trouble.refused(error.to_string()),
                 _ => {
-                    if !self.view.desired.routes.contains_key(&route.prefix) {
+                    if !desired.routes.contains_key(&route.prefix) {
                         self.written.remove(&route.prefix);
                     }
                     if deletes.len() <= LOGGED {
@@ -223,72 +261,6 @@ impl Reconciler {
         }
         Ok(())
     }
-
-    fn describe(&mut self, trouble: &Trouble, difference: &Difference) -> Report {
-        let View { known, links, desired } = &self.view;
-        let now = SystemTime::now();
-        let mut troubled = BTreeMap::new();
-        let mut since = |prefix: IpNetwork| {
-            let since = self.troubled.get(&prefix).copied().unwrap_or(now);
-            *troubled.entry(prefix).or_insert(since)
-        };
-        let learned_from = |prefix| known.paths.get(prefix).map(|path| path.learned_from);
-        let mut routes: Vec<RouteReport> = desired
-            .routes
-            .iter()
-            .map(|(prefix, route)| {
-                let problem = trouble.routes.get(prefix).cloned();
-                RouteReport {
-                    prefix: *prefix,
-                    words: route.to_string(),
-                    learned_from: learned_from(prefix).filter(|_| !known.blocks.contains(prefix)),
-                    programmed: problem.is_none(),
-                    since: problem.is_some().then(|| since(*prefix)),
-                    problem,
-                }
-            })
-            .collect();
-        routes.extend(desired.withheld.iter().map(|(prefix, why)| RouteReport {
-            prefix: *prefix,
-            words: match known.paths.get(prefix) {
-                Some(path) => format!("{prefix} via {}", path.next_hop),
-                None => prefix.to_string(),
-            },
-            learned_from: learned_from(prefix),
-            programmed: false,
-            problem: Some(why.reason.clone()),
-            since: Some(since(*prefix)),
-        }));
-        self.troubled = troubled;
-        Report {
-            tunnel: tunnel_state(desired, links),
-            nic: links.nic.as_ref().map(|nic| NicState {
-                device: nic.name.clone(),
-                mtu: nic.mtu,
-                up: nic.up,
-            }),
-            pod_mtu: desired.pod_mtu,
-            routes,
-            kept: difference.kept,
-            problems: desired.problems.iter().chain(&trouble.node).cloned().collect(),
-            turned: Instant::now(),
-        }
-    }
-}
-
-fn tunnel_state(desired: &Desired, links: &Links) -> Option<TunnelState> {
-    let wanted = desired.tunnel.as_ref()?;
-    let device = links.tunnel.as_ref();
-    let address = wanted
-        .address
-        .map(IpAddr::V4)
-        .filter(|address| device.is_some_and(|device| device.holds(*address)));
-    Some(TunnelState {
-        device: wanted.name.to_owned(),
-        address,
-        mtu: device.map_or(0, |device| device.mtu),
-        up: device.is_some_and(|device| device.up) && address.is_some(),
-    })
 }
 
 /// Lets the node forward. It is written only where it is not so already: writing it resets other
@@ -297,32 +269,5 @@ fn forward() -> Result<(), sysctl::Error> {
     match sysctl::read(FORWARDING)?.as_str() {
         "1" => Ok(()),
         _ => sysctl::write(FORWARDING, "1"),
-    }
-}
-
-/// Logs the problems that are new, and those that are over; one that many destinations share, once.
-fn log_problems(before: &Report, now: &Report) {
-    fn all(report: &Report) -> BTreeMap<&str, BTreeSet<IpNetwork>> {
-        let mut all: BTreeMap<&str, BTreeSet<_>> =
-            report.problems.iter().map(|problem| (problem.as_str(), BTreeSet::new())).collect();
-        for route in &report.routes {
-            if let Some(problem) = &route.problem {
-                all.entry(problem).or_default().insert(route.prefix);
-            }
-        }
-        all
-    }
-    let (before, now) = (all(before), all(now));
-    for (problem, prefixes) in now.iter().filter(|(problem, _)| !before.contains_key(*problem)) {
-        match prefixes.first() {
-            None => warn!("{problem}"),
-            Some(first) if prefixes.len() == 1 => warn!("no route to {first}: {problem}"),
-            Some(first) => {
-                warn!("no route to {first} and {} others: {problem}", prefixes.len() - 1);
-            }
-        }
-    }
-    for problem in before.keys().filter(|problem| !now.contains_key(*problem)) {
-        info!("over: {problem}");
     }
 }

@@ -109,7 +109,7 @@ impl Node {
         make_card();
         let mut node = Self::start(known);
         node.until("all routes are programmed", |report| {
-            report.routes.iter().all(|route| route.programmed) && report.problems.is_empty()
+            report.routes().iter().all(|route| route.programmed) && report.problems.is_empty()
         });
         node
     }
@@ -150,11 +150,11 @@ impl Node {
 
     /// What is wrong with the route to `prefix`.
     fn problem(report: &Report, prefix: &str) -> String {
-        let found = report.routes.iter().find(|route| route.prefix == net(prefix));
+        let found = report.routes().into_iter().find(|route| route.prefix == net(prefix));
         let route = found.unwrap_or_else(|| panic!("{prefix} is not in the report: {report:?}"));
         assert_eq!(route.programmed, route.problem.is_none());
         assert_eq!(route.since.is_some(), route.problem.is_some());
-        route.problem.clone().unwrap_or_default()
+        route.problem.unwrap_or_default()
     }
 }
 
@@ -175,9 +175,9 @@ fn a_node_gets_its_tunnel_and_its_routes_and_keeps_them_after_the_end() {
         assert_eq!(state.address, Some("172.16.52.128".parse().unwrap()));
         assert_eq!((state.mtu, state.up, report.pod_mtu), (1480, true, Some(1480)));
         assert_eq!(report.nic.as_ref().unwrap().device, "enp1s0");
-        let words: Vec<_> = report.routes.iter().map(|route| &route.words).collect();
+        let words: Vec<_> = report.routes().into_iter().map(|route| route.words).collect();
         assert_eq!(words, [BLACKHOLE, FAR_ROUTE]);
-        let from: Vec<_> = report.routes.iter().map(|route| route.learned_from).collect();
+        let from: Vec<_> = report.routes().iter().map(|route| route.learned_from).collect();
         assert_eq!(from, [None, Some("192.168.0.146".parse().unwrap())]);
 
         node.dataplane.stop();
@@ -371,7 +371,7 @@ fn a_route_that_the_kernel_refuses_is_reported_and_blocks_no_other() {
         assert!(problem.starts_with("cannot add route 172.16.1.0/26 via 224.0.0.1"), "{problem}");
         assert_eq!(Node::problem(&report, FAR), "");
         // It is tried again and again, and "since" stays the first time.
-        let since = |report: &Report| report.routes.iter().find_map(|route| route.since);
+        let since = |report: &Report| report.routes().iter().find_map(|route| route.since);
         let first = since(&report);
         node.next_report();
         assert_eq!(since(&node.report()), first);
@@ -414,7 +414,7 @@ fn a_thousand_routes_come_and_go() {
                 known.paths.insert(prefix, path(&format!("10.0.{third}.{}", last + 1)));
             }
         });
-        let programmed = |report: &Report| report.routes.iter().filter(|r| r.programmed).count();
+        let programmed = |report: &Report| report.routes().iter().filter(|r| r.programmed).count();
         node.until("all are there", |report| programmed(report) == 1000);
         assert_eq!(routes().len(), 1000);
         node.tell(|known| known.paths.clear());

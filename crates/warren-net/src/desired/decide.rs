@@ -34,18 +34,14 @@ pub struct Withheld {
 ///
 /// It says of one destination what [`desired`](super::desired) says of all of them.
 pub fn desired_route(known: &Known, links: &Links, prefix: IpNetwork) -> Option<Verdict> {
-    let rules = Rules::new(known, links);
-    if known.blocks.contains(&prefix) {
-        return rules.own_block(prefix);
-    }
-    known.paths.get(&prefix).map(|path| rules.path(prefix, path))
+    Rules::new(known, links).verdict(prefix)
 }
 
 /// A device that routes can go through: its name, shared by all of them, and its number.
 type Outlet = (Arc<str>, u32);
 
 /// What holds for every destination, worked out once.
-pub(super) struct Rules<'a> {
+pub(crate) struct Rules<'a> {
     known: &'a Known,
     links: &'a Links,
     /// The tunnel, or why nothing can go through it.
@@ -55,8 +51,16 @@ pub(super) struct Rules<'a> {
 }
 
 impl<'a> Rules<'a> {
-    pub(super) fn new(known: &'a Known, links: &'a Links) -> Self {
+    pub(crate) fn new(known: &'a Known, links: &'a Links) -> Self {
         Self { known, links, tunnel: tunnel(known, links), nic: nic(known, links) }
+    }
+
+    /// What a destination should have; none if nothing is known of it, or if it needs no route.
+    pub(crate) fn verdict(&self, prefix: IpNetwork) -> Option<Verdict> {
+        if self.known.blocks.contains(&prefix) {
+            return self.own_block(prefix);
+        }
+        self.known.paths.get(&prefix).map(|path| self.path(prefix, path))
     }
 
     /// What is wrong with the node as a whole.

@@ -16,6 +16,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnetwork::IpNetwork;
 use warren_types::pool::{self, Pool};
 
+use crate::table::Table;
+
+pub(crate) use decide::Rules;
 pub use decide::{Verdict, Withheld, desired_route};
 pub use route::{Action, DesiredRoute, protocol_name};
 
@@ -34,7 +37,7 @@ pub struct Known {
     /// The node's own blocks, in the order of use.
     pub blocks: Vec<IpNetwork>,
     /// The best path to each other node's block.
-    pub paths: BTreeMap<IpNetwork, Path>,
+    pub paths: Table<Path>,
     /// The protocol number that marks this agent's routes in the kernel.
     pub route_protocol: u8,
     /// Whether `paths` can be taken as complete.
@@ -43,6 +46,20 @@ pub struct Known {
     /// no peer has said so again yet. While this is false no route is deleted, only added or
     /// corrected; once it is true what nobody announced again goes.
     pub settled: bool,
+}
+
+impl Known {
+    /// Whether both say the same but for the paths, so that what a destination should have differs
+    /// only where its path does.
+    pub fn has_the_settings_of(&self, other: &Self) -> bool {
+        let Self { node_address, nodes, pools, blocks, paths: _, route_protocol, settled } = self;
+        *node_address == other.node_address
+            && *nodes == other.nodes
+            && *pools == other.pools
+            && *blocks == other.blocks
+            && *route_protocol == other.route_protocol
+            && *settled == other.settled
+    }
 }
 
 /// Where to send packets for a destination.
@@ -119,7 +136,7 @@ pub struct Desired {
 
 /// What follows from what is known.
 pub fn desired(known: &Known, links: &Links) -> Desired {
-    let rules = decide::Rules::new(known, links);
+    let rules = Rules::new(known, links);
     let mut desired = Desired {
         tunnel: tunnel(known, links),
         pod_mtu: links.nic.as_ref().map(|nic| nic.mtu.saturating_sub(overhead(&known.pools))),
@@ -133,7 +150,7 @@ pub fn desired(known: &Known, links: &Links) -> Desired {
             None => {}
         }
     }
-    for (prefix, path) in &known.paths {
+    for (prefix, path) in known.paths.iter() {
         match rules.path(*prefix, path) {
             Verdict::Route(route) => drop(desired.routes.insert(*prefix, route)),
             Verdict::Withheld(why) => drop(desired.withheld.insert(*prefix, why)),

@@ -52,7 +52,7 @@ fn links() -> Links {
 /// What becomes of the only path: the route, or `withheld: ` and the reason.
 fn outcome(known: &Known, links: &Links) -> String {
     let desired = desired(known, links);
-    let (prefix, _) = known.paths.first_key_value().unwrap();
+    let (prefix, _) = known.paths.iter().next().unwrap();
     let said = match (desired.routes.get(prefix), desired.withheld.get(prefix)) {
         (_, Some(Withheld { reason, keep: true })) => format!("kept: {reason}"),
         (_, Some(Withheld { reason, keep: false })) => format!("withheld: {reason}"),

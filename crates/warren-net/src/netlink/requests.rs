@@ -125,33 +125,27 @@ pub(crate) fn route(to: IpNetwork, via: Option<IpAddr>) -> RouteMessageBuilder {
     route
 }
 
-/// The IPv4 routes of the main table, all or those that lead to one link, in the kernel's order.
+/// Of one family's routes of the main table, all or those that lead to one link, in the kernel's order,
+/// what `keep` makes of them.
 ///
 /// The filter by hand: the builder's begins with `proto static`, and would find no other.
-pub(crate) fn routes(socket: &mut Socket, link: Option<u32>) -> Result<Vec<RouteMessage>, Error> {
-    routes_of(AddressFamily::Inet, socket, link)
-}
-
-/// The routes of one family, as [`routes`].
-pub(crate) fn routes_of(
+pub(crate) fn routes<T>(
     family: AddressFamily,
     socket: &mut Socket,
     link: Option<u32>,
-) -> Result<Vec<RouteMessage>, Error> {
+    mut keep: impl FnMut(RouteMessage) -> Option<T>,
+) -> Result<Vec<T>, Error> {
     let mut filter = RouteMessage::default();
     filter.header.address_family = family;
     filter.header.table = RouteHeader::RT_TABLE_MAIN;
     filter.attributes.extend(link.map(RouteAttribute::Oif));
-    let found = match socket.dump("list routes", RouteNetlinkMessage::GetRoute(filter)) {
-        // The table comes into being with its first route.
-        Err(error) if error.errno() == Some(Errno::ENOENT) => Vec::new(),
-        found => found?,
+    let keep = |message| match message {
+        RouteNetlinkMessage::NewRoute(route) => keep(route),
+        _ => None,
     };
-    Ok(found
-        .into_iter()
-        .filter_map(|message| match message {
-            RouteNetlinkMessage::NewRoute(route) => Some(route),
-            _ => None,
-        })
-        .collect())
+    match socket.dump_as("list routes", RouteNetlinkMessage::GetRoute(filter), keep) {
+        // The table comes into being with its first route.
+        Err(error) if error.errno() == Some(Errno::ENOENT) => Ok(Vec::new()),
+        found => found,
+    }
 }

@@ -109,6 +109,16 @@ impl Socket {
         Ok(socket)
     }
 
+    /// The number by which the kernel's events name this socket as their cause.
+    ///
+    /// # Errors
+    /// When the socket fails.
+    pub fn port(&self) -> io::Result<u32> {
+        let mut address = SocketAddr::new(0, 0);
+        self.socket.get_address(&mut address)?;
+        Ok(address.port_number())
+    }
+
     /// Sends one request and waits for its outcome.
     ///
     /// # Errors
@@ -123,9 +133,13 @@ impl Socket {
     ///
     /// # Errors
     /// Only when the socket itself fails. Then it is not known which requests were carried out.
-    pub fn batch(&mut self, requests: Vec<Request>) -> Result<Vec<Outcome>, Error> {
-        let mut outcomes = Vec::with_capacity(requests.len());
+    pub fn batch(
+        &mut self,
+        requests: impl IntoIterator<Item = Request>,
+    ) -> Result<Vec<Outcome>, Error> {
+        // Taken one batch at a time, for a request takes many times what its outcome does.
         let mut requests = requests.into_iter();
+        let mut outcomes = Vec::with_capacity(requests.size_hint().0);
         loop {
             let chunk: Vec<Request> = requests.by_ref().take(BATCH).collect();
             if chunk.is_empty() {
@@ -200,9 +214,23 @@ impl Socket {
         operation: impl Into<Cow<'static, str>>,
         message: RouteNetlinkMessage,
     ) -> Result<Vec<RouteNetlinkMessage>, Error> {
+        self.dump_as(operation, message, Some)
+    }
+
+    /// As [`Socket::dump`], of each message what `keep` makes of it: a message takes many times
+    /// what is to be known of it, and a table can be long.
+    ///
+    /// # Errors
+    /// As [`Socket::dump`].
+    pub fn dump_as<T>(
+        &mut self,
+        operation: impl Into<Cow<'static, str>>,
+        message: RouteNetlinkMessage,
+        mut keep: impl FnMut(RouteNetlinkMessage) -> Option<T>,
+    ) -> Result<Vec<T>, Error> {
         let operation: Cow<'static, str> = operation.into();
         for _ in 0..DUMPS {
-            if let Some(found) = self.dump_once(&operation, message.clone())? {
+            if let Some(found) = self.dump_once(&operation, message.clone(), &mut keep)? {
                 return Ok(found);
             }
         }
@@ -211,11 +239,12 @@ impl Socket {
     }
 
     /// None: the table changed while it was read.
-    fn dump_once(
+    fn dump_once<T>(
         &mut self,
         operation: &str,
         message: RouteNetlinkMessage,
-    ) -> Result<Option<Vec<RouteNetlinkMessage>>, Error> {
+        keep: &mut impl FnMut(RouteNetlinkMessage) -> Option<T>,
+    ) -> Result<Option<Vec<T>>, Error> {
         let mut bytes = Vec::new();
         let sequence = self.append(&mut bytes, NLM_F_DUMP, message);
         self.send(&bytes)
@@ -231,7 +260,7 @@ impl Socket {
                 }
                 interrupted |= header.flags & NLM_F_DUMP_INTR != 0;
                 match payload {
-                    Ok(NetlinkPayload::InnerMessage(message)) => found.push(message),
+                    Ok(NetlinkPayload::InnerMessage(message)) => found.extend(keep(message)),
                     Ok(NetlinkPayload::Done(end)) if end.code < 0 => {
                         let tlvs = &end.extended_ack;
                         return Err(Error::refused(operation, &header, end.code, tlvs));

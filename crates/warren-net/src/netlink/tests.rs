@@ -64,7 +64,7 @@ fn link_named(name: &str) -> Request {
 fn a_batch_of_several_sends_is_answered_request_by_request() {
     isolated(|| {
         let mut socket = Socket::open().unwrap();
-        let requests = std::iter::once(loopback_up()).chain((0..2000).map(add)).collect();
+        let requests = std::iter::once(loopback_up()).chain((0..2000).map(add));
         let outcomes = socket.batch(requests).unwrap();
         assert_eq!(outcomes.len(), 2001);
         for outcome in outcomes {
@@ -94,7 +94,7 @@ fn a_refusal_stands_in_its_place_and_stops_nothing() {
 fn a_batch_that_is_refused_throughout_loses_no_answer() {
     isolated(|| {
         let mut socket = Socket::open().unwrap();
-        let outcomes = socket.batch((0..2000).map(add).collect()).unwrap();
+        let outcomes = socket.batch((0..2000).map(add)).unwrap();
         assert_eq!(outcomes.iter().filter(|outcome| outcome.is_err()).count(), 2000);
         assert!(socket.batch(Vec::new()).unwrap().is_empty());
         assert!(socket.request(loopback_up()).unwrap().is_empty());

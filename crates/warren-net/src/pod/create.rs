@@ -170,7 +170,7 @@ impl Ends<'_> {
 /// The pod end's index: the host end's name hashed (FNV-1a), from 2^28 on. The kernel numbers
 /// interfaces from 1 on; so what could have the same number is another interface of ours in the same
 /// pod, one time in 2^28, which the kernel would refuse.
-fn pod_index(host_name: &str) -> u32 {
+pub(super) fn pod_index(host_name: &str) -> u32 {
     let hash = host_name
         .bytes()
         .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));

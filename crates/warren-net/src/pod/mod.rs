@@ -41,7 +41,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use nix::errno::Errno;
 use warren_types::ifname;
 
-use crate::netlink::{self, Socket};
+use crate::namespace::Namespace;
+use crate::netlink::{self, Request, Socket};
 
 pub use check::{Difference, Side, check};
 pub use create::create;
@@ -101,15 +102,38 @@ pub struct Created {
     pub pod_index: u32,
 }
 
-/// Removes the host end named `host_name` from the calling thread's namespace, and with it the pod
-/// end and the routes of both. False: there is no such interface.
+/// Removes the host end named `host_name` from the calling thread's namespace, whatever it was renamed
+/// to, and with it the pod end and the routes of both. False: there is no such interface.
 ///
 /// The pod's namespace is not needed: it may be gone, which removes the pair as well.
 ///
 /// # Errors
 /// When the kernel refuses; not when nothing is there.
 pub fn delete(host_name: &str) -> Result<bool, netlink::Error> {
-    match Socket::open()?.request(requests::delete_link(host_name)) {
+    let mut socket = Socket::open()?;
+    if remove(&mut socket, requests::delete_link(host_name))? {
+        return Ok(true);
+    }
+    // By the other end's number it is known under any name.
+    let pod_end = Some(create::pod_index(host_name));
+    let renamed = requests::veths(&mut socket)?.into_iter().find(|link| link.peer == pod_end);
+    renamed.map_or(Ok(false), |link| remove(&mut socket, requests::delete_link_number(link.index)))
+}
+
+/// Removes the pair whose host end was named `host_name` by its end in the pod's namespace, whatever
+/// that is called: for a host end that is not on the node any more. False: there is no such interface,
+/// or the namespace cannot be entered, with whose end the pair ends.
+///
+/// # Errors
+/// When the kernel refuses; not when nothing is there.
+pub fn delete_within(namespace: &Namespace, host_name: &str) -> Result<bool, netlink::Error> {
+    let Ok(socket) = namespace.within(Socket::open) else { return Ok(false) };
+    remove(&mut socket?, requests::delete_link_number(create::pod_index(host_name)))
+}
+
+/// False: there is nothing to remove.
+fn remove(socket: &mut Socket, request: Request) -> Result<bool, netlink::Error> {
+    match socket.request(request) {
         Ok(_) => Ok(true),
         Err(error) if error.errno() == Some(Errno::ENODEV) => Ok(false),
         Err(error) => Err(error),

@@ -150,6 +150,13 @@ pub(super) fn delete_link(name: &str) -> Request {
     Request::new(format!("delete link {name}"), 0, RouteNetlinkMessage::DelLink(link))
 }
 
+/// Removes a link by its index.
+pub(super) fn delete_link_number(index: u32) -> Request {
+    let link = LinkUnspec::new_with_index(index).build();
+    let operation = format!("delete link number {index}");
+    Request::new(operation, 0, RouteNetlinkMessage::DelLink(link))
+}
+
 /// Gives a link an address. Of IPv6 it is usable at once: who has it is known, so nobody is asked
 /// whether it is a duplicate.
 fn add_address(subnet: IpNetwork, place: &str, index: u32) -> Request {
@@ -362,8 +369,7 @@ pub(super) fn routes(
     interface: Option<u32>,
     like: IpAddr,
 ) -> Result<Vec<Route>, Error> {
-    let found = requests::routes_of(family(like), socket, interface)?;
-    Ok(found.into_iter().map(Route::read).collect())
+    requests::routes(family(like), socket, interface, |message| Some(Route::read(message)))
 }
 
 /// The route to exactly this address, in words. Of several, the kernel lists the one of the lowest

@@ -15,6 +15,7 @@
 mod encode;
 mod keeper;
 mod netfilter;
+mod others;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -29,6 +30,7 @@ use crate::desired::{Known, TUNNEL, uses_tunnel};
 
 pub use keeper::Keeper;
 pub(crate) use netfilter::{GROUP, concerns};
+pub use others::forward_droppers;
 
 /// The protocol number of IP in IP (RFC 2003).
 const IPIP: u8 = 4;

@@ -28,7 +28,10 @@ const BATCH_END: u16 = 17;
 const BATCH_GENERATION: u16 = 1;
 
 /// The address family of our table and of iptables' (NFPROTO_IPV4).
-const IPV4: u8 = 2;
+pub(super) const IPV4: u8 = 2;
+
+/// The family of tables that see IPv4 and IPv6 (NFPROTO_INET).
+pub(super) const INET: u8 = 1;
 
 const NETLINK_HEADER_LEN: usize = 16;
 
@@ -38,8 +41,9 @@ const FAMILY_HEADER_LEN: usize = 4;
 /// Room for the longest datagram: a dump comes in pieces of up to 32 KiB.
 const DATAGRAM: usize = 64 * 1024;
 
-/// A message of nf_tables, about IPv4.
+/// A message of nf_tables, about IPv4 where nothing else is said.
 pub(super) struct Message {
+    family: u8,
     kind: u8,
     flags: u16,
     attributes: Vec<u8>,
@@ -47,7 +51,12 @@ pub(super) struct Message {
 
 impl Message {
     pub(super) fn new(kind: u8, flags: u16, attributes: impl IntoIterator<Item = Vec<u8>>) -> Self {
-        Self { kind, flags, attributes: attributes.into_iter().flatten().collect() }
+        Self { family: IPV4, kind, flags, attributes: attributes.into_iter().flatten().collect() }
+    }
+
+    /// About another address family.
+    pub(super) fn of_family(self, family: u8) -> Self {
+        Self { family, ..self }
     }
 }
 
@@ -135,9 +144,7 @@ impl Netfilter {
         question: Message,
     ) -> Result<Vec<Vec<u8>>, Error> {
         let mut bytes = Vec::new();
-        let kind = kind(question.kind);
-        let sequence =
-            self.append(&mut bytes, kind, question.flags | NLM_F_ACK, 0, &question.attributes);
+        let sequence = self.append_message(&mut bytes, &question);
         self.converse(operation, &bytes, sequence..=sequence)
     }
 
@@ -160,12 +167,13 @@ impl Netfilter {
     ) -> Result<(), Error> {
         let mut bytes = Vec::new();
         let (subsystem, generation) = (SUBSYSTEM.into(), number(BATCH_GENERATION, generation));
-        let first = self.append(&mut bytes, BATCH_BEGIN, 0, subsystem, &generation);
+        // What frames a transaction is about a subsystem, and of no family.
+        let first = self.append(&mut bytes, BATCH_BEGIN, 0, (0, subsystem), &generation);
         let mut last = first;
-        for Message { kind: number, flags, attributes } in messages {
-            last = self.append(&mut bytes, kind(number), flags | NLM_F_ACK, 0, &attributes);
+        for message in &messages {
+            last = self.append_message(&mut bytes, message);
         }
-        self.append(&mut bytes, BATCH_END, 0, subsystem, &[]);
+        self.append(&mut bytes, BATCH_END, 0, (0, subsystem), &[]);
         self.converse(operation, &bytes, first..=last).map(drop)
     }
 
@@ -210,13 +218,19 @@ impl Netfilter {
         }
     }
 
-    /// Puts a message behind those already in `bytes`; returns its number.
+    /// Puts a message behind those already in `bytes`, to be acknowledged; returns its number.
+    fn append_message(&mut self, bytes: &mut Vec<u8>, message: &Message) -> u32 {
+        let kind = u16::from_be_bytes([SUBSYSTEM, message.kind]);
+        let flags = message.flags | NLM_F_ACK;
+        self.append(bytes, kind, flags, (message.family, 0), &message.attributes)
+    }
+
     fn append(
         &mut self,
         bytes: &mut Vec<u8>,
         kind: u16,
         flags: u16,
-        resource: u16,
+        (family, resource): (u8, u16),
         attributes: &[u8],
     ) -> u32 {
         self.sequence = self.sequence.wrapping_add(1);
@@ -226,16 +240,11 @@ impl Netfilter {
         bytes.extend((NLM_F_REQUEST | flags).to_ne_bytes());
         bytes.extend(self.sequence.to_ne_bytes());
         bytes.extend([0; 4]);
-        // What frames a transaction is about a subsystem, and of no family.
-        bytes.extend([if resource == 0 { IPV4 } else { 0 }, 0]);
+        bytes.extend([family, 0]);
         bytes.extend(resource.to_be_bytes());
         bytes.extend(attributes);
         self.sequence
     }
-}
-
-fn kind(message: u8) -> u16 {
-    u16::from_be_bytes([SUBSYSTEM, message])
 }
 
 fn failed(operation: &str, source: io::Error) -> Error {

@@ -37,6 +37,20 @@ pub struct KernelRoute {
     pub special: bool,
 }
 
+impl From<&DesiredRoute> for KernelRoute {
+    /// The route as the kernel has it once it is written.
+    fn from(route: &DesiredRoute) -> Self {
+        let (kind, gateway, index, onlink) = match &route.action {
+            Action::Blackhole => (RouteType::BlackHole, None, None, false),
+            Action::Via { gateway, index, .. } => {
+                (RouteType::Unicast, Some(*gateway), Some(*index), true)
+            }
+        };
+        let (prefix, protocol) = (route.prefix, route.protocol);
+        Self { prefix, protocol, metric: 0, tos: 0, kind, gateway, index, onlink, special: false }
+    }
+}
+
 impl KernelRoute {
     /// Whether it is `route`, in every respect.
     pub fn is(&self, route: &DesiredRoute) -> bool {
@@ -134,8 +148,8 @@ pub struct Difference {
     pub delete: Vec<KernelRoute>,
     /// Destinations that another's route holds, and that route. They are left to it.
     pub held: BTreeMap<IpNetwork, KernelRoute>,
-    /// How many routes of a former life stay until it is known whether they are still right.
-    pub kept: usize,
+    /// Routes of a former life that stay until it is known whether they are still right.
+    pub kept: Vec<KernelRoute>,
 }
 
 /// What must change so that the table has what is desired. `table` is the main table in the
@@ -176,7 +190,7 @@ pub fn diff(desired: &Desired, mut table: Vec<KernelRoute>, realm: &Realm<'_>) -
         let undecided = !realm.settled
             || desired.withheld.get(&route.prefix).is_some_and(|withheld| withheld.keep);
         if undecided && wanted.is_none() {
-            difference.kept += 1;
+            difference.kept.push(route);
         } else {
             difference.delete.push(route);
         }

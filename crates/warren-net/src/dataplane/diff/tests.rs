@@ -36,24 +36,7 @@ fn blackhole(prefix: &str) -> DesiredRoute {
 
 /// What the kernel has once `route` is written.
 fn there(route: &DesiredRoute) -> KernelRoute {
-    let (kind, gateway, index, onlink) = match &route.action {
-        Action::Blackhole => (RouteType::BlackHole, None, None, false),
-        Action::Via { gateway, index, .. } => {
-            (RouteType::Unicast, Some(*gateway), Some(*index), true)
-        }
-    };
-    let (prefix, protocol) = (route.prefix, route.protocol);
-    KernelRoute {
-        prefix,
-        protocol,
-        metric: 0,
-        tos: 0,
-        kind,
-        gateway,
-        index,
-        onlink,
-        special: false,
-    }
+    route.into()
 }
 
 /// A route of somebody or other.
@@ -165,7 +148,8 @@ fn only_what_is_ours_is_swept_and_only_once_the_paths_are_complete() {
     ];
     for (what, route, ours) in sweep {
         let unsettled = difference(&desired(&[]), std::slice::from_ref(&route), false);
-        let kept = Difference { kept: usize::from(ours), ..Difference::default() };
+        let kept = if ours { vec![route.clone()] } else { vec![] };
+        let kept = Difference { kept, ..Difference::default() };
         assert_eq!(unsettled, kept, "{what}");
         let delete = if ours { vec![route.clone()] } else { vec![] };
         let settled = difference(&desired(&[]), &[route], true);
@@ -188,7 +172,8 @@ fn a_route_that_may_still_be_right_stays() {
     let mut desired = desired(&[]);
     let withheld = |keep| Withheld { reason: String::new(), keep };
     desired.withheld.insert(net(REMOTE), withheld(true));
-    assert_eq!(difference(&desired, std::slice::from_ref(&route), true).kept, 1);
+    let kept = difference(&desired, std::slice::from_ref(&route), true).kept;
+    assert_eq!(kept, std::slice::from_ref(&route));
     desired.withheld.insert(net(REMOTE), withheld(false));
     assert_eq!(difference(&desired, std::slice::from_ref(&route), true).delete, [route]);
 }

@@ -10,7 +10,7 @@ use warren_types::pool::{Encapsulation, Pool};
 
 use super::*;
 use crate::dataplane::diff::Write;
-use crate::desired::{Action, DesiredRoute, Known, Links, Path, desired};
+use crate::desired::{Action, DesiredRoute, Known, Links, Path};
 use crate::testing::isolated;
 
 const NIC: u32 = 2;
@@ -49,8 +49,7 @@ fn view() -> View {
         tunnel: Some(device(TUNNEL_INDEX, TUNNEL, 1480, "172.16.52.128/32")),
         nic: Some(device(NIC, "enp1s0", 1500, "192.168.0.176/24")),
     };
-    let desired = desired(&known, &links);
-    View { known: Arc::new(known), links, desired }
+    View { known: Arc::new(known), links }
 }
 
 fn matters(view: &View, message: &RouteNetlinkMessage) -> bool {
@@ -62,7 +61,10 @@ fn matters(view: &View, message: &RouteNetlinkMessage) -> bool {
         tunnel: view.links.tunnel.as_ref().map(|tunnel| tunnel.index),
         written: &written,
     };
-    relevant(message, view, &realm)
+    let judge = Judge { view, realm: &realm, rules: Rules::new(&view.known, &view.links) };
+    let mut stirred = Stirred::default();
+    judge.take(message, &mut stirred);
+    !stirred.is_nothing()
 }
 
 fn route(prefix: &str, gateway: &str, index: u32, protocol: u8) -> RouteMessage {
@@ -116,7 +118,7 @@ fn routes_matter_where_they_differ_from_what_is_desired() {
             true,
         ),
         ("one of ours that should not be", NewRoute(unknown()), true),
-        ("our own deletion of it", DelRoute(unknown()), false),
+        ("one of ours that should not be goes", DelRoute(unknown()), true),
         ("a pod comes", NewRoute(pod()), false),
         ("a pod goes", DelRoute(pod()), false),
         ("a BIRD's own", NewRoute(route("10.0.0.0/8", "192.168.0.1", NIC, 12)), false),
@@ -155,6 +157,41 @@ fn links_and_addresses_matter_where_they_differ_from_what_was_seen() {
 }
 
 #[test]
+fn what_the_dataplanes_own_socket_does_is_not_heard_and_what_another_does_is() {
+    isolated(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let mut own = crate::netlink::Socket::open().unwrap();
+        let mut other = crate::netlink::Socket::open().unwrap();
+        let (view, written) = (view(), BTreeSet::new());
+        let realm =
+            Realm { protocol: 12, settled: true, pools: &[], tunnel: None, written: &written };
+        let wanted = |block: &str| DesiredRoute {
+            prefix: net(block),
+            action: Action::Blackhole,
+            protocol: 12,
+        };
+        let (path, block) = (wanted("172.16.103.64/26"), wanted("172.16.52.128/26"));
+        let heard = runtime.block_on(async {
+            let mut events = Events::open(own.port().unwrap()).unwrap();
+            let add = |route: &DesiredRoute| {
+                kernel::write(&Write { route: route.clone(), replace: false })
+            };
+            for socket in [&mut own, &mut other] {
+                // Not the route that there should be: that would matter too.
+                socket.request(add(&block)).unwrap();
+                socket.request(kernel::delete(&(&block).into())).unwrap();
+            }
+            own.request(add(&path)).unwrap();
+            own.request(kernel::delete(&(&path).into())).unwrap();
+            let patience = std::time::Duration::from_secs(30);
+            tokio::time::timeout(patience, events.relevant(&view, &realm)).await
+        });
+        let heard = heard.expect("another's deletion is heard").unwrap();
+        assert_eq!(heard, Stirred { everything: false, gone: [block.prefix].into() });
+    });
+}
+
+#[test]
 fn lost_events_are_a_reason_to_look() {
     isolated(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -171,13 +208,13 @@ fn lost_events_are_a_reason_to_look() {
         let realm =
             Realm { protocol: 12, settled: true, pools: &[], tunnel: None, written: &written };
         let looked = runtime.block_on(async {
-            let mut events = Events::open().unwrap();
-            for outcome in socket.batch(strangers.collect()).unwrap() {
+            let mut events = Events::open(0).unwrap();
+            for outcome in socket.batch(strangers).unwrap() {
                 outcome.unwrap();
             }
             let patience = std::time::Duration::from_secs(30);
             tokio::time::timeout(patience, events.relevant(&view, &realm)).await
         });
-        looked.expect("the loss is noticed").unwrap();
+        assert_eq!(looked.expect("the loss is noticed").unwrap(), Stirred::everything());
     });
 }

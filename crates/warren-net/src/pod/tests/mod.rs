@@ -6,6 +6,7 @@ mod ipv6;
 mod several;
 mod traffic;
 
+use std::os::fd::{AsFd, AsRawFd};
 use std::process::Command;
 use std::thread;
 
@@ -147,6 +148,32 @@ fn deleting_works_when_the_namespace_is_gone() {
         // The kernel removes the pair on its own account by and by: either may come first.
         let _ = delete(HOST).unwrap();
         assert_eq!(state(), before);
+    });
+}
+
+#[test]
+fn deleting_finds_the_pair_by_whatever_name_and_in_whatever_namespace_its_ends_are() {
+    isolated(|| {
+        let namespace = namespace();
+        let before = state();
+        create(&namespace, &pod()).unwrap();
+        ip(&format!("link set {HOST} name elsewhere"));
+        assert!(!delete("cali6973aefed8d").unwrap());
+        assert!(delete(HOST).unwrap());
+        assert_eq!(state(), before);
+
+        create(&namespace, &pod()).unwrap();
+        let other = crate::testing::namespace();
+        let path = format!("/proc/{}/fd/{}", std::process::id(), other.as_fd().as_raw_fd());
+        ip(&format!("link set {HOST} netns {path}"));
+        ip_in(&namespace, "link set eth0 down");
+        ip_in(&namespace, "link set eth0 name eth1");
+        assert!(!delete(HOST).unwrap());
+        assert!(!delete_within(&namespace, "cali6973aefed8d").unwrap());
+        assert!(delete_within(&namespace, HOST).unwrap());
+        assert!(!delete_within(&namespace, HOST).unwrap());
+        assert!(!ip_in(&namespace, "-o link").contains("eth1"));
+        create(&namespace, &pod()).unwrap();
     });
 }
 

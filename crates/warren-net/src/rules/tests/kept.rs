@@ -92,7 +92,7 @@ fn rules_that_the_kernel_refuses_are_reported_and_block_no_route() {
                 problem.starts_with("cannot replace the packet rules (table ip warren): Operation")
             })
         });
-        assert!(node.dataplane.report.borrow().routes.iter().all(|route| route.programmed));
+        assert!(node.dataplane.report.borrow().routes().iter().all(|route| route.programmed));
         assert!(run("ip route").contains("blackhole 172.16.52.128/26"));
         drop(other);
         node.until("all is well", |report| report.problems.is_empty() && list() == table());

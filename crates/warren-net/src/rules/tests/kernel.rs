@@ -225,3 +225,25 @@ fn transactions_of_others_at_the_same_time_do_no_harm() {
         assert!(!keeper.bring(&other, true).unwrap());
     });
 }
+
+#[test]
+fn the_chains_of_others_that_drop_what_is_forwarded_are_named() {
+    isolated(|| {
+        run("nft add table inet firewalld");
+        for chain in [
+            "inet firewalld filter_FORWARD { type filter hook forward priority 10 ; policy drop ; }",
+            "inet firewalld filter_INPUT { type filter hook input priority 10 ; policy drop ; }",
+            "inet firewalld lenient { type filter hook forward priority 11 ; policy accept ; }",
+        ] {
+            run(&format!("nft add chain {chain}"));
+        }
+        run("ip6tables-nft -P FORWARD DROP");
+        run("iptables-nft -P FORWARD DROP");
+        run("nft add table ip mine");
+        run(
+            "nft add chain ip mine forward { type filter hook forward priority 0 ; policy drop ; }",
+        );
+        let found = forward_droppers().unwrap();
+        assert_eq!(found, ["ip mine forward", "inet firewalld filter_FORWARD"]);
+    });
+}

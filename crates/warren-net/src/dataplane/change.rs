@@ -1,0 +1,248 @@
+//! A pass that is about a few destinations.
+//!
+//! What one destination should have follows from its own path, the settings and the links (see
+//! [`desired`](crate::desired)). So when only paths have changed since a pass that went through, or
+//! somebody has deleted routes, the destinations to look at are known, and so is what the kernel has
+//! for each: what the pass before brought there. The kernel is told of the difference and not asked
+//! for its table. Where it answers something unexpected, the pass becomes one over everything.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnetwork::IpNetwork;
+use tracing::{debug, info};
+
+use super::diff::{KernelRoute, Write};
+use super::events::Stirred;
+use super::kernel;
+use super::pass::{Reconciler, Trouble};
+use crate::desired::{Desired, DesiredRoute, Known, Rules, TunnelDevice, Verdict, Withheld};
+use crate::netlink::Outcome;
+
+/// The most changes of a pass that are logged one by one.
+const LOGGED: usize = 16;
+
+/// How the destinations stand after a pass. One that is not named here has the route in the kernel
+/// that it should have.
+#[derive(Debug)]
+pub(super) struct Standing {
+    /// How many routes there should be.
+    pub(super) routes: usize,
+    /// The destinations that get none, and why.
+    pub(super) withheld: BTreeMap<IpNetwork, Withheld>,
+    /// The routes that there should be and are not, and why.
+    pub(super) refused: BTreeMap<IpNetwork, String>,
+    /// Routes of a former life that stay for now; none where a destination has several.
+    pub(super) kept: BTreeMap<IpNetwork, Option<KernelRoute>>,
+    /// How many paths lead to each next hop.
+    next_hops: HashMap<IpAddr, usize>,
+    /// What is wrong with the node as a whole.
+    pub(super) problems: Vec<String>,
+    /// What the tunnel device should be.
+    pub(super) tunnel: Option<TunnelDevice>,
+    /// The MTU of a pod's interface.
+    pub(super) pod_mtu: Option<u32>,
+    /// Whether the kernel refused something that may succeed later.
+    retry: bool,
+}
+
+impl Standing {
+    /// After a pass over everything; `desired` is without its routes, which were so many.
+    pub(super) fn new(
+        known: &Known,
+        desired: Desired,
+        routes: usize,
+        left: Vec<KernelRoute>,
+        trouble: &mut Trouble,
+    ) -> Self {
+        let mut next_hops = HashMap::new();
+        for path in known.paths.values() {
+            *next_hops.entry(path.next_hop).or_default() += 1;
+        }
+        let mut kept = BTreeMap::new();
+        for route in left {
+            kept.entry(route.prefix).and_modify(|route| *route = None).or_insert(Some(route));
+        }
+        let Desired { tunnel, withheld, pod_mtu, mut problems, .. } = desired;
+        problems.append(&mut trouble.node);
+        let refused = std::mem::take(&mut trouble.routes);
+        let retry = trouble.retry;
+        Self { routes, withheld, refused, kept, next_hops, problems, tunnel, pod_mtu, retry }
+    }
+
+    /// Counts what the paths of `prefixes` lead to; tells whether the next hops are others now.
+    fn count(&mut self, before: &Known, now: &Known, prefixes: &BTreeSet<IpNetwork>) -> bool {
+        let mut others = false;
+        for prefix in prefixes {
+            if let Some(path) = now.paths.get(prefix) {
+                let count = self.next_hops.entry(path.next_hop).or_default();
+                *count += 1;
+                others |= *count == 1;
+            }
+            if let Some(path) = before.paths.get(prefix)
+                && let Some(count) = self.next_hops.get_mut(&path.next_hop)
+            {
+                *count = count.saturating_sub(1);
+                if *count == 0 {
+                    self.next_hops.remove(&path.next_hop);
+                    others = true;
+                }
+            }
+        }
+        others
+    }
+}
+
+/// What is to be done about some destinations, and how they stand then.
+#[derive(Default)]
+struct Plan {
+    write: Vec<Write>,
+    delete: Vec<DesiredRoute>,
+    withheld: BTreeMap<IpNetwork, Withheld>,
+    /// Routes that there should be now, less those that there should have been.
+    added: usize,
+    removed: usize,
+}
+
+impl Reconciler {
+    /// Makes a pass over the destinations whose paths are others in `known` and those that lost
+    /// their routes; none if it takes a pass over everything, else whether one is to follow.
+    pub(super) fn change(&mut self, known: &Arc<Known>, stirred: &Stirred) -> Option<bool> {
+        let before = Arc::clone(&self.view.known);
+        let standing = self.standing.as_ref()?;
+        if stirred.everything || !known.has_the_settings_of(&before) {
+            return None;
+        }
+        let changed: BTreeSet<IpNetwork> =
+            before.paths.changes_to(&known.paths).into_iter().collect();
+        let plan = self.plan(standing, known, &changed, &stirred.gone)?;
+        if !self.carry_out(&plan) {
+            return None;
+        }
+        self.view.known = Arc::clone(known);
+        let mut trouble = Trouble::default();
+        let standing = self.standing.as_mut()?;
+        let other_nodes = standing.count(&before, known, &changed);
+        for prefix in &changed {
+            standing.withheld.remove(prefix);
+            standing.kept.remove(prefix);
+        }
+        standing.withheld.extend(plan.withheld);
+        standing.routes = (standing.routes + plan.added).saturating_sub(plan.removed);
+        if other_nodes {
+            self.tend_packet_rules(&mut trouble);
+        }
+        let standing = self.standing.as_mut()?;
+        standing.problems.extend(trouble.node);
+        standing.retry |= trouble.retry;
+        Some(standing.retry)
+    }
+
+    /// What is to be done; none where what the kernel has is not certain.
+    fn plan(
+        &self,
+        standing: &Standing,
+        known: &Known,
+        changed: &BTreeSet<IpNetwork>,
+        gone: &BTreeSet<IpNetwork>,
+    ) -> Option<Plan> {
+        let links = &self.view.links;
+        let (old, new) = (Rules::new(&self.view.known, links), Rules::new(known, links));
+        let mut plan = Plan::default();
+        for prefix in changed.union(gone) {
+            let is_changed = changed.contains(prefix);
+            // What stands in the way of a route may have gone, and what a peer says of this node's
+            // own block is a matter of its own.
+            if standing.refused.contains_key(prefix)
+                || (is_changed && known.blocks.contains(prefix))
+            {
+                return None;
+            }
+            let kept = standing.kept.get(prefix);
+            let now = new.verdict(*prefix);
+            plan.added += usize::from(matches!(now, Some(Verdict::Route(_))));
+            let before = match old.verdict(*prefix) {
+                Some(Verdict::Route(route)) => {
+                    plan.removed += 1;
+                    Some(route)
+                }
+                _ => None,
+            };
+            match (before, now, kept) {
+                (_, _, Some(None)) => return None,
+                (_, Some(Verdict::Route(route)), Some(Some(kept))) => {
+                    if gone.contains(prefix) {
+                        return None;
+                    }
+                    if !kept.is(&route) {
+                        plan.write.push(Write { route, replace: true });
+                    }
+                }
+                (_, _, Some(Some(_))) => return None,
+                (before, Some(Verdict::Route(route)), None) => {
+                    let is_there = before.is_some() && !gone.contains(prefix);
+                    if !is_there || before.as_ref() != Some(&route) {
+                        plan.write.push(Write { route, replace: is_there });
+                    }
+                }
+                // Whether it stays is for a pass over everything to say.
+                (Some(_), _, None) if !known.settled => return None,
+                (_, Some(Verdict::Withheld(why)), None) if why.keep => return None,
+                (before, withheld, None) => {
+                    plan.delete.extend(before);
+                    if let Some(Verdict::Withheld(why)) = withheld {
+                        plan.withheld.insert(*prefix, why);
+                    }
+                }
+            }
+        }
+        Some(plan)
+    }
+
+    /// Has the kernel do it; tells whether all went as it should.
+    fn carry_out(&mut self, plan: &Plan) -> bool {
+        let writes = plan.write.iter().map(kernel::write);
+        // Noted before it is known whether they come into being: if the socket fails in between,
+        // they are still ours.
+        self.written.extend(plan.write.iter().map(|write| write.route.prefix));
+        let went_well = |outcomes: Vec<Outcome>| {
+            outcomes.into_iter().all(|outcome| match outcome {
+                Err(error) if !kernel::already_gone(&error) => {
+                    debug!("looking at everything: {error}");
+                    false
+                }
+                _ => true,
+            })
+        };
+        // First what is missing: what goes may be what carried the packets so far.
+        if !self.socket.batch(writes).is_ok_and(went_well) {
+            return false;
+        }
+        let deletes = plan.delete.iter().map(|route| kernel::delete(&route.into()));
+        if !self.socket.batch(deletes).is_ok_and(went_well) {
+            return false;
+        }
+        for route in &plan.delete {
+            self.written.remove(&route.prefix);
+        }
+        log(plan);
+        true
+    }
+}
+
+fn log(plan: &Plan) {
+    if plan.write.len() + plan.delete.len() > LOGGED {
+        info!("{} routes written, {} deleted", plan.write.len(), plan.delete.len());
+        return;
+    }
+    for Write { route, replace } in &plan.write {
+        info!("route {}: {route}", if *replace { "replaced" } else { "added" });
+    }
+    for route in &plan.delete {
+        info!("route deleted: {route}");
+    }
+}
+
+#[cfg(test)]
+mod tests;
