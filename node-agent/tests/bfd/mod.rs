@@ -1,6 +1,8 @@
 //! Two agents and the wire between them: what BFD makes of what happens to it. The hold time is the
 //! default, which is longer than anything here is waited for.
 
+mod load;
+
 use serde_json::Value;
 
 use crate::running::{Namespace, Running};

@@ -43,26 +43,30 @@ impl Namespace {
         Self { handle, directory: tempfile::tempdir().unwrap() }
     }
 
+    /// Nothing but a loopback interface.
+    pub fn empty() -> Self {
+        let handle = std::thread::spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET).expect("network namespaces need root: run as root");
+            run("ip link set lo up");
+            File::open("/proc/thread-self/ns/net").unwrap()
+        });
+        Self { handle: handle.join().unwrap(), directory: tempfile::tempdir().unwrap() }
+    }
+
     /// Two nodes with a wire between them.
     pub fn pair() -> (Self, Self) {
-        let [a, b] = [(); 2].map(|()| {
-            let handle = std::thread::spawn(|| {
-                unshare(CloneFlags::CLONE_NEWNET)
-                    .expect("network namespaces need root: run as root");
-                run("ip link set lo up");
-                File::open("/proc/thread-self/ns/net").unwrap()
-            })
-            .join()
-            .unwrap();
-            Self { handle, directory: tempfile::tempdir().unwrap() }
-        });
-        let there = format!("/proc/{}/fd/{}", std::process::id(), b.handle.as_raw_fd());
-        a.ip(&format!("link add enp1s0 type veth peer name enp1s0 netns {there}"));
-        for (node, address) in [(&a, "192.168.0.176"), (&b, "192.168.0.146")] {
-            node.ip(&format!("address add {address}/24 dev enp1s0"));
-            node.ip("link set enp1s0 up");
-        }
+        let (a, b) = (Self::empty(), Self::empty());
+        a.wire("enp1s0", &b, "enp1s0");
+        a.ip("address add 192.168.0.176/24 dev enp1s0");
+        b.ip("address add 192.168.0.146/24 dev enp1s0");
         (a, b)
+    }
+
+    /// Connects an interface here with one there.
+    pub fn wire(&self, here: &str, other: &Self, there: &str) {
+        let namespace = format!("/proc/{}/fd/{}", std::process::id(), other.handle.as_raw_fd());
+        self.ip(&format!("link add {here} up type veth peer name {there} netns {namespace}"));
+        other.ip(&format!("link set {there} up"));
     }
 
     /// Runs `ip` with these words.
