@@ -19,6 +19,8 @@ use warren_net::dataplane::{self, Dataplane, Report};
 use warren_net::desired::{Known, Path};
 use warren_types::pool::{Encapsulation, Pool};
 
+use crate::statistics::median;
+
 /// The argument by which the benchmark starts itself again.
 pub const ARGUMENT: &str = "dataplane";
 
@@ -117,9 +119,9 @@ pub fn measure(arguments: impl Iterator<Item = OsString>) -> Result<()> {
     let per_round = |seconds: f64| seconds * 1e3 / ROUNDS as f64;
     println!(
         "| {routes} | {nodes} | {all:.2} | {all_cpu:.2} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} |",
-        median(&mut changed),
+        median(changed.into_iter()),
         per_round(changed_cpu),
-        median(&mut repaired),
+        median(repaired.into_iter()),
         per_round(repaired_cpu),
         peak_memory()?
     );
@@ -225,9 +227,4 @@ fn peak_memory() -> Result<f64> {
     let kilobytes: f64 =
         line.and_then(|line| line.split_whitespace().next()).context("no VmHWM")?.parse()?;
     Ok(kilobytes / 1024.0)
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
 }

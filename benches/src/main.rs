@@ -8,21 +8,34 @@ mod measure;
 mod nodes;
 mod plugin;
 mod report;
+mod routes;
 mod statistics;
 mod trace;
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::measure::Pods;
 use crate::report::Report;
+
+const USAGE: &str =
+    "usage: bench DIRECTORY-OF-THE-EXECUTABLES [PERCENT-OF-THE-ROUNDS [plugin|routes|dataplane]]";
 
 /// Pods of each plugin that are there already, while the others come and go.
 const PRESENT: [usize; 2] = [0, 200];
 
 /// How many pods come at once, and how many rounds make a sample.
 const AT_ONCE: [(usize, usize); 2] = [(1, 200), (20, 20)];
+
+/// What `make bench ONLY=...` chooses from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Section {
+    Plugin,
+    Routes,
+    Dataplane,
+}
 
 fn main() -> Result<()> {
     ensure!(
@@ -33,18 +46,40 @@ fn main() -> Result<()> {
     if arguments.next_if(|first| first == dataplane::ARGUMENT).is_some() {
         return dataplane::measure(arguments);
     }
-    let target: PathBuf = arguments
-        .next()
-        .context("usage: bench DIRECTORY-OF-THE-EXECUTABLES [PERCENT-OF-THE-ROUNDS]")?
-        .into();
+    let target: PathBuf = arguments.next().context(USAGE)?.into();
     let percent: usize = match arguments.next() {
         None => 100,
         Some(percent) => percent.to_string_lossy().parse().context("a percentage of the rounds")?,
     };
+    let only = arguments.next().map(|name| section(&name)).transpose()?;
+    let wanted = |section| only.is_none_or(|only| only == section);
 
     let mut report = Report::new()?;
+    if wanted(Section::Plugin) {
+        plugins(&target, percent, &mut report)?;
+    }
+    if wanted(Section::Routes) {
+        report.section(routes::section(&target)?);
+    }
+    if wanted(Section::Dataplane) {
+        report.section(dataplane::section()?);
+    }
+    print!("{}", report.finish());
+    Ok(())
+}
+
+fn section(name: &OsStr) -> Result<Section> {
+    match name.to_str() {
+        Some("plugin") => Ok(Section::Plugin),
+        Some("routes") => Ok(Section::Routes),
+        Some("dataplane") => Ok(Section::Dataplane),
+        _ => bail!(USAGE),
+    }
+}
+
+fn plugins(target: &Path, percent: usize, report: &mut Report) -> Result<()> {
     for present in PRESENT {
-        let contestants = plugin::contestants(&target)?;
+        let contestants = plugin::contestants(target)?;
         let mut settled = Vec::new();
         for contestant in &contestants {
             let pods = Pods::new(present)?;
@@ -61,7 +96,5 @@ fn main() -> Result<()> {
             report.counts(&contestants, &counts)?;
         }
     }
-    report.section(dataplane::section()?);
-    print!("{}", report.finish());
     Ok(())
 }

@@ -82,7 +82,11 @@ impl Namespace {
         format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd()).into()
     }
 
-    fn within<T: Send>(&self, act: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    /// Runs `act` on a thread that is in it, and with it what `act` starts.
+    ///
+    /// # Errors
+    /// That of `act`.
+    pub fn within<T: Send>(&self, act: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         let entered = || {
             setns(&self.0, CloneFlags::CLONE_NEWNET).context("cannot enter a namespace")?;
             act()

@@ -20,3 +20,10 @@ impl Sample {
         sorted.get(rank - 1).map_or(0.0, |time| time.as_secs_f64() * 1e3)
     }
 }
+
+/// The middle one of some values; 0 without any.
+pub fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut sorted: Vec<f64> = values.collect();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
+}

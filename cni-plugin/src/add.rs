@@ -7,6 +7,7 @@ use warren_net::namespace::Namespace;
 use warren_net::pod::{self, PodError, PodInterface};
 use warren_types::ifname;
 use warren_types::node::NodeDescription;
+use warren_types::report::Phase;
 use warren_types::wishes::Wishes;
 
 use crate::args::Attachment;
@@ -37,7 +38,7 @@ pub fn add(
     let netns = attachment.netns.clone().unwrap_or_default();
     let namespace = Namespace::open(&netns)?;
     let store = Store::new(&conf.run_dir);
-    line.phase("read");
+    line.phase(Phase::Read);
 
     let claim = Claim {
         owner: attachment.owner.clone(),
@@ -58,16 +59,16 @@ pub fn add(
     let (held, records) = allocate(&store, &node, claim, attachment, line)?;
     records.iter().for_each(|record| line.field("address", record.address));
     line.field("host", &held.entry().host_interface);
-    line.phase("allocate");
+    line.phase(Phase::Allocate);
 
     let outcome = connect(&namespace, &records, line).and_then(|()| {
-        line.phase("connect");
+        line.phase(Phase::Connect);
         let answer = Answer::new(version, &records, conf.dns.take(), conf.prev_result.take());
         print(&answer, out)
     });
     match outcome {
         Ok(()) => {
-            line.phase("answer");
+            line.phase(Phase::Answer);
             Ok(())
         }
         Err(failure) => Err(undo(&store, held, failure)),

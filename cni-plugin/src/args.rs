@@ -5,60 +5,28 @@ use std::fmt;
 use std::net::IpAddr;
 
 use warren_ipam::{MacAddress, Owner, OwnerError, Pod};
+use warren_types::report::Command;
 
 use crate::error::{Code, Failure};
 use crate::netconf::addresses;
 use crate::version::Version;
 
-/// What is to be done: the value of `CNI_COMMAND`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Command {
-    Add,
-    Del,
-    Check,
-    Gc,
-    Status,
-    Version,
-}
-
-impl Command {
-    const ALL: [Self; 6] =
-        [Self::Add, Self::Del, Self::Check, Self::Gc, Self::Status, Self::Version];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Add => "ADD",
-            Self::Del => "DEL",
-            Self::Check => "CHECK",
-            Self::Gc => "GC",
-            Self::Status => "STATUS",
-            Self::Version => "VERSION",
-        }
-    }
-
-    /// The first version of the specification that has it.
-    pub fn since(self) -> Version {
-        match self {
-            Self::Add | Self::Del | Self::Version => Version::V0_3_1,
-            Self::Check => Version::V0_4_0,
-            Self::Gc | Self::Status => Version::V1_1_0,
-        }
-    }
-
-    /// Reads `CNI_COMMAND`.
-    pub fn parse(variable: &impl Fn(&str) -> Option<OsString>) -> Result<Self, Failure> {
-        let text = text(variable, "CNI_COMMAND")?.ok_or_else(|| missing(&["CNI_COMMAND"]))?;
-        Self::ALL.into_iter().find(|command| command.as_str() == text).ok_or_else(|| {
-            let known = Self::ALL.map(Self::as_str).join(", ");
-            invalid("CNI_COMMAND", format!("{text:?} is none of {known}"))
-        })
+/// The first version of the specification that has the command.
+pub fn since(command: Command) -> Version {
+    match command {
+        Command::Add | Command::Del | Command::Version => Version::V0_3_1,
+        Command::Check => Version::V0_4_0,
+        Command::Gc | Command::Status => Version::V1_1_0,
     }
 }
 
-impl fmt::Display for Command {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
+/// What is to be done: reads `CNI_COMMAND`.
+pub fn command(variable: &impl Fn(&str) -> Option<OsString>) -> Result<Command, Failure> {
+    let text = text(variable, "CNI_COMMAND")?.ok_or_else(|| missing(&["CNI_COMMAND"]))?;
+    Command::ALL.into_iter().find(|command| command.as_str() == text).ok_or_else(|| {
+        let known = Command::ALL.map(Command::as_str).join(", ");
+        invalid("CNI_COMMAND", format!("{text:?} is none of {known}"))
+    })
 }
 
 /// Which interface of which container it is about.
@@ -283,7 +251,7 @@ mod tests {
 
     #[test]
     fn the_command_is_one_of_six() {
-        let parse = |value| Command::parse(&variables(&[("CNI_COMMAND", value)]));
+        let parse = |value| command(&variables(&[("CNI_COMMAND", value)]));
         for command in Command::ALL {
             assert_eq!(parse(command.as_str()).unwrap(), command);
         }

@@ -3,6 +3,7 @@
 use warren_ipam::{Record, Store};
 use warren_net::namespace::Namespace;
 use warren_net::pod::{self, PodInterface};
+use warren_types::report::Phase;
 
 use crate::add;
 use crate::args::Attachment;
@@ -29,14 +30,14 @@ pub fn check(conf: &NetConf, attachment: &Attachment, line: &mut Line) -> Result
         return Err(Failure::new(Code::CheckRecordMissing, message)
             .details("its address may be given to another pod; start the pod anew"));
     }
-    line.phase("read");
+    line.phase(Phase::Read);
     let records = entries.iter().map(|entry| store.read(entry)).collect::<Result<Vec<_>, _>>()?;
     let mut failures: Vec<_> = records.iter().flat_map(|record| compare(answer, record)).collect();
     failures.extend(unrecorded(answer, &records, netns));
     if let Some(expected) = expected(answer, &records, netns) {
         failures.extend(pod::check(&namespace, &expected)?.into_iter().map(Failure::from));
     }
-    line.phase("compare");
+    line.phase(Phase::Compare);
     Failure::all(failures)
 }
 

@@ -2,6 +2,7 @@
 
 use warren_ipam::Store;
 use warren_types::ifname;
+use warren_types::report::Phase;
 
 use crate::args::Attachment;
 use crate::error::Failure;
@@ -28,7 +29,7 @@ pub fn del(conf: &NetConf, attachment: &Attachment, line: &mut Line) -> Result<(
         }
         removed.push(entry.host_interface);
     }
-    line.phase("remove");
+    line.phase(Phase::Remove);
     let mut names = unrecorded(conf, attachment);
     if removed.is_empty() {
         names.push(attachment.further_host_interface());
@@ -43,7 +44,7 @@ pub fn del(conf: &NetConf, attachment: &Attachment, line: &mut Line) -> Result<(
             Err(error) => failures.push(error.into()),
         }
     }
-    line.phase("search");
+    line.phase(Phase::Search);
     Failure::all(failures)
 }
 

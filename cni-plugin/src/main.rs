@@ -30,7 +30,9 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal, Read, Write};
 use std::process::ExitCode;
 
-use crate::args::{Attachment, Command};
+use warren_types::report::Command;
+
+use crate::args::Attachment;
 use crate::error::{Code, Failure};
 use crate::log::{Level, Line, to_stderr};
 use crate::netconf::{Document, NetConf};
@@ -77,7 +79,7 @@ fn run(
     out: &mut impl Write,
 ) -> Result<(), (Version, Failure)> {
     let newest = |failure| (Version::NEWEST, failure);
-    let command = Command::parse(variable).map_err(newest)?;
+    let command = args::command(variable).map_err(newest)?;
     let mut line = Line::new(match command {
         Command::Add | Command::Del | Command::Gc => Level::Info,
         Command::Check | Command::Status | Command::Version => Level::Debug,
@@ -101,7 +103,7 @@ fn run(
     let document = document.map_err(told)?;
     let version = version.map_err(|failure| (Version::NEWEST, failure))?;
     let told = |failure| (version, failure);
-    if version < command.since() {
+    if version < args::since(command) {
         let message = format!("CNI version {version} does not have the command {command}");
         return Err(told(Failure::new(Code::IncompatibleVersion, message)));
     }
@@ -123,7 +125,7 @@ fn run(
         (Command::Gc, _) => gc::gc(&conf, &mut line),
         _ => status::status(&conf),
     };
-    line.finish(command.as_str(), &outcome, &conf.log);
+    line.finish(command, &outcome, &conf);
     outcome.map_err(told)
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use ipnetwork::IpNetwork;
 use warren_bgp::codec::{KEEPALIVE, MAX_MESSAGE_LEN, open};
-use warren_bgp::message::{Capability, Family, Open};
+use warren_bgp::message::{Capability, Family, GracefulRestart, Open};
 use warren_bgp::policy::ImportPolicy;
 use warren_bgp::rib::{Rib, Session};
 use warren_bgp::session::{Action, ConnectionId, Event, HoldTime, Peer, PeerConfig, State};
@@ -79,6 +79,7 @@ impl World {
             passive: flags & 8 != 0,
             families: vec![Family::Ipv4Unicast],
             loopback_next_hops: false,
+            graceful_restart: (flags & 16 != 0).then(Default::default),
         };
         let mut rib = Rib::default();
         let pools: Vec<IpNetwork> = "0.0.0.0/0".parse().into_iter().collect();
@@ -141,10 +142,11 @@ impl World {
                 }
             }
             (12, _) => self.event(Event::RequestRefresh(Family::Ipv4Unicast)),
-            (13, _) => match script.octet().unwrap_or_default() % 4 {
+            (13, _) => match script.octet().unwrap_or_default() % 5 {
                 0 => self.event(Event::ManualStop),
                 1 => self.event(Event::Overload("too much".to_owned())),
                 2 => self.event(Event::Deconfigured),
+                4 => self.event(Event::Handover),
                 _ => self.event(Event::ManualStart),
             },
             (14, _) => {
@@ -164,10 +166,17 @@ impl World {
         }
     }
 
+    /// From a peer that has gone on forwarding if it has restarted.
     fn proper_open(&self) -> Vec<u8> {
         let capabilities = vec![
             Capability::Multiprotocol(Family::Ipv4Unicast),
             Capability::RouteRefresh,
+            Capability::GracefulRestart(GracefulRestart {
+                restarting: false,
+                notification: true,
+                restart_time: 20,
+                families: vec![(Family::Ipv4Unicast, true)],
+            }),
             Capability::FourOctetAs(self.peer_as),
         ];
         let it = Open { as_number: self.peer_as, hold_time: 90, router_id: PEER, capabilities };
@@ -204,11 +213,12 @@ impl World {
                         families: negotiated.families,
                     });
                 }
-                Action::Down(_) => {
+                Action::Down { kept, .. } => {
                     assert!(self.is_up, "down without having been up");
                     self.is_up = false;
-                    self.rib.peer_down(PEER.into());
+                    self.rib.peer_restarting(PEER.into(), &kept);
                 }
+                Action::Sweep(family) => self.rib.sweep(PEER.into(), family),
                 Action::Update(update) => {
                     assert!(self.is_up, "routes without a session");
                     self.rib.update(PEER.into(), update);

@@ -168,7 +168,7 @@ fn no_namespace(lab: &Lab) -> Result<()> {
 
 fn odd_names(lab: &Lab) -> Result<()> {
     let runtime = Runtime::new(lab)?;
-    let long = "x".repeat(100_000);
+    let [long, namespace, name] = [100_000, 63, 253].map(|length| "x".repeat(length));
     for (namespace, name) in [
         ("../../etc", "a/b"),
         ("\u{1f980} \"a\"", "$(reboot)`x`"),
@@ -176,6 +176,8 @@ fn odd_names(lab: &Lab) -> Result<()> {
         ("-", "a=b=c"),
         ("@", "172.16.52.129@a@eth0@cali0"),
         (&long, "x"),
+        // The longest that Kubernetes has.
+        (&namespace, &name),
     ] {
         let pod = runtime.sandbox("odd")?;
         let args = format!("X=;K8S_POD_NAME={name};IgnoreUnknown=1;K8S_POD_NAMESPACE={namespace}");

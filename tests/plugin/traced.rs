@@ -50,9 +50,10 @@ pub fn run(
     input: &str,
     mut decide: impl FnMut(&Call) -> Fate,
 ) -> Result<Outcome> {
-    // The shell waits for a line until it is traced. It reads not a byte beyond.
+    // The shell says that it has begun, for as long as it is being started its own start is seen as one
+    // of a program, and waits for a line until it is traced. It reads not a byte beyond.
     let mut shell = Command::new("sh");
-    shell.args(["-c", "read -r line && exec \"$@\"", "sh"]).arg(command.get_program());
+    shell.args(["-c", "echo && read -r line && exec \"$@\"", "sh"]).arg(command.get_program());
     shell.args(command.get_args());
     for (name, value) in command.get_envs() {
         match value {
@@ -62,6 +63,8 @@ pub fn run(
     }
     shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = shell.spawn().context("cannot run sh")?;
+    let mut stdout = child.stdout.take().context("no standard output")?;
+    stdout.read_exact(&mut [0]).context("sh does not begin")?;
     let pid = Pid::from_raw(child.id().cast_signed());
     let options =
         Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_TRACEEXEC | Options::PTRACE_O_EXITKILL;
@@ -78,10 +81,9 @@ pub fn run(
         stdout: String::new(),
         stderr: String::new(),
     };
-    if let (Some(mut out), Some(mut err)) = (child.stdout.take(), child.stderr.take()) {
-        out.read_to_string(&mut outcome.stdout).context("cannot read what it said")?;
-        err.read_to_string(&mut outcome.stderr).context("cannot read what it said")?;
-    }
+    stdout.read_to_string(&mut outcome.stdout).context("cannot read what it said")?;
+    let mut stderr = child.stderr.take().context("no standard error")?;
+    stderr.read_to_string(&mut outcome.stderr).context("cannot read what it said")?;
     Ok(outcome)
 }
 

@@ -6,6 +6,7 @@ mod blocked;
 mod main_job;
 mod nodes;
 mod oracle;
+mod restart;
 
 use libtest_mimic::Arguments;
 use tests::environment::{Input, enter};
@@ -23,6 +24,7 @@ fn main() {
         oracle::trials(),
         main_job::trials(),
         nodes::trials(),
+        restart::trials(),
         blocked::trials(),
         bad_input::trials(),
     ];

@@ -14,9 +14,9 @@ fn addresses(result: &Value) -> Vec<&str> {
 fn an_address_can_be_asked_for_in_each_of_four_ways() {
     let node = Node::new();
     let call = pod("web-0", "a", &Sandbox::new());
-    let wishes = node.run_dir().path().join("wishes");
-    std::fs::create_dir(&wishes).unwrap();
-    std::fs::write(wishes.join("default.web-0"), r#"{"addresses":["172.16.52.140"]}"#).unwrap();
+    let wishes = node.run_dir().path().join("wishes/default");
+    std::fs::create_dir_all(&wishes).unwrap();
+    std::fs::write(wishes.join("web-0"), r#"{"addresses":["172.16.52.140"]}"#).unwrap();
     let args = format!("IP=172.16.52.141/26;{}", call.args);
     let by_args = json!({"args": {"cni": {"ips": ["172.16.52.142"]}}});
     let by_runtime =
@@ -54,11 +54,11 @@ fn an_address_that_cannot_be_had_is_refused_and_the_pod_gets_no_other() {
     assert_eq!(ask("172.16.52.128").0, 106);
     assert_eq!(ask("192.0.2.1").0, 106);
     assert_eq!(ask("nonsense").0, 7);
-    let wishes = node.run_dir().path().join("wishes");
-    std::fs::create_dir(&wishes).unwrap();
-    std::fs::write(wishes.join("default.second"), r#"{"pools":["192.0.2.0/24"]}"#).unwrap();
+    let wishes = node.run_dir().path().join("wishes/default");
+    std::fs::create_dir_all(&wishes).unwrap();
+    std::fs::write(wishes.join("second"), r#"{"pools":["192.0.2.0/24"]}"#).unwrap();
     assert_eq!(node.call("ADD", &pod("second", "b", &other)).error().0, 106);
-    std::fs::write(wishes.join("default.second"), "{").unwrap();
+    std::fs::write(wishes.join("second"), "{").unwrap();
     assert_eq!(node.call("ADD", &pod("second", "b", &other)).error().0, 103);
     assert_eq!(node.store().list().unwrap().entries.len(), 1);
 }

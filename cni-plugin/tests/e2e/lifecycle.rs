@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::net::UdpSocket;
+use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
 use crate::support::{Call, Node, Sandbox, ip, pod, run, with_result};
 use serde_json::{Value, json};
 use warren_net::pod::host_interfaces;
 use warren_types::node::NodeDescription;
+use warren_types::report::{self, Report};
 
 #[test]
 fn a_pod_is_connected_checked_and_disconnected_in_every_version() {
@@ -354,6 +356,31 @@ fn what_the_configuration_asks_for_is_done() {
     let link = sandbox.ip("link show eth0");
     assert!(link.contains("mtu 1400") && link.contains("02:00:00:00:00:01"), "{link}");
     node.call("CHECK", &with_result(&call, &result)).ok();
+}
+
+#[test]
+fn the_agent_is_told_of_each_command_and_its_phases() {
+    let node = Node::new();
+    let agent = UnixDatagram::bind(node.run_dir().reports()).unwrap();
+    let heard = || {
+        let mut buffer = [0; report::LONGEST];
+        let length = agent.recv(&mut buffer).unwrap();
+        let report = Report::parse(&buffer[..length]).unwrap();
+        let phases: Vec<_> = report.phases.iter().map(|(phase, _)| phase.as_str()).collect();
+        (report.command.as_str(), report.code, phases.join(" "))
+    };
+    let sandbox = Sandbox::new();
+    let call = pod("nginx", "a", &sandbox);
+    let result = node.call("ADD", &call).ok();
+    assert_eq!(heard(), ("ADD", 0, "read allocate connect answer".into()));
+    node.call("CHECK", &with_result(&call, &result)).ok();
+    assert_eq!(heard(), ("CHECK", 0, "read compare".into()));
+    node.call("ADD", &call).error();
+    assert_eq!(heard(), ("ADD", 104, "read".into()));
+    node.call("DEL", &call).ok();
+    assert_eq!(heard(), ("DEL", 0, "remove search".into()));
+    node.call("STATUS", &Call::default()).ok();
+    assert_eq!(heard(), ("STATUS", 0, String::new()));
 }
 
 #[test]

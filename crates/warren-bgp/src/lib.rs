@@ -13,8 +13,8 @@
 //! | 2918 | route refresh, asked for and answered |
 //! | 4271 | all of it; deviations are named where they are, in [`session`] and [`codec`] |
 //! | 4486, 9003 | the subcodes of Cease, and the text that a peer sends along |
-//! | 4724 | the End-of-RIB marker only |
-//! | 4760 | IPv4 unicast in MP_REACH_NLRI and MP_UNREACH_NLRI is read, not sent |
+//! | 4724, 8538 | graceful restart in both roles; see [`session`] and [`rib::Rib::defer`] |
+//! | 4760, 2545 | IPv6 unicast; IPv4 unicast in MP_REACH_NLRI and MP_UNREACH_NLRI is read, not sent |
 //! | 5492, 9072 | capabilities |
 //! | 6286 | identifiers that are unique within an AS only |
 //! | 6608 | the subcodes of state machine errors |

@@ -23,6 +23,14 @@ impl Family {
             IpNetwork::V6(_) => Self::Ipv6Unicast,
         }
     }
+
+    /// As `IPv4 unicast`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ipv4Unicast => "IPv4 unicast",
+            Self::Ipv6Unicast => "IPv6 unicast",
+        }
+    }
 }
 
 /// The first message of each side (RFC 4271, 4.2).
@@ -45,6 +53,8 @@ pub enum Capability {
     Multiprotocol(Family),
     /// Route refresh (RFC 2918, 2).
     RouteRefresh,
+    /// Graceful restart (RFC 4724, 3).
+    GracefulRestart(GracefulRestart),
     /// Four-octet AS numbers, with the sender's own (RFC 6793, 3).
     FourOctetAs(u32),
     /// One that this speaker does not use.
@@ -56,6 +66,20 @@ pub enum Capability {
     },
 }
 
+/// What a speaker says of its restarts (RFC 4724, 3; RFC 8538, 2).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GracefulRestart {
+    /// The Restart State bit: the sender has restarted, and waits for its peers' routes.
+    pub restarting: bool,
+    /// The N bit: a NOTIFICATION and the hold timer count as a restart too.
+    pub notification: bool,
+    /// How long the sender will need to come back, in seconds: at most 4095.
+    pub restart_time: u16,
+    /// The families whose routes the peer may keep meanwhile, each with the Forwarding State bit:
+    /// whether the sender went on forwarding during the restart before this session.
+    pub families: Vec<(Family, bool)>,
+}
+
 /// Routes that come and go (RFC 4271, 4.3).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Update {
@@ -65,12 +89,15 @@ pub struct Update {
     pub announced: Vec<IpNetwork>,
     /// The path attributes of `announced`; there whenever `announced` is not empty.
     pub attributes: Option<Arc<Attributes>>,
+    /// The End-of-RIB marker: the sender has announced all its routes of this family (RFC 4724,
+    /// 2). Such an update says nothing else.
+    pub end_of_rib: Option<Family>,
 }
 
 impl Update {
-    /// The marker that says a peer has sent all routes of `Ipv4Unicast` (RFC 4724, 2).
-    pub fn is_end_of_rib(&self) -> bool {
-        self.withdrawn.is_empty() && self.announced.is_empty() && self.attributes.is_none()
+    /// The marker that all routes of `family` have been announced (RFC 4724, 2).
+    pub fn end_of_rib(family: Family) -> Self {
+        Self { end_of_rib: Some(family), ..Self::default() }
     }
 }
 

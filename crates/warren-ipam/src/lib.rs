@@ -60,5 +60,6 @@ pub mod store;
 
 pub use mac::MacAddress;
 pub use owner::{Owner, OwnerError};
+pub use pick::Space;
 pub use record::{Pod, Record};
 pub use store::{AllocateError, Claim, Entry, Held, Listing, Store, StoreError};

@@ -1,5 +1,5 @@
 //! The system calls that no safe library offers.
-#![expect(unsafe_code, reason = "ioctl() has no safe wrapper for these requests")]
+#![expect(unsafe_code, reason = "ioctl() and setsockopt() have no safe wrapper for these requests")]
 
 use std::io;
 use std::mem;
@@ -40,4 +40,81 @@ pub(crate) fn has_carrier(socket: BorrowedFd<'_>, interface: &str) -> io::Result
     let result =
         unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL as _, &raw mut request) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(value.data != 0) }
+}
+
+/// Options of linux/netfilter_ipv4/ip_tables.h. The same numbers ask and tell.
+const IPT_SO_GET_INFO: libc::c_int = 64;
+const IPT_SO_GET_ENTRIES: libc::c_int = 65;
+const IPT_SO_SET_REPLACE: libc::c_int = 64;
+const IPT_SO_SET_ADD_COUNTERS: libc::c_int = 65;
+
+/// Where `struct ipt_replace` has the number of the old table's counters, and their place in memory, on
+/// a machine of 64 bits.
+const COUNTERS_NUMBER_AT: usize = 84;
+const COUNTERS_POINTER_AT: usize = 88;
+
+/// Fills in a `struct ipt_getinfo`.
+pub(crate) fn ip_tables_info(socket: BorrowedFd<'_>, info: &mut [u8]) -> io::Result<()> {
+    get_ip_option(socket, IPT_SO_GET_INFO, info)
+}
+
+/// Fills in a `struct ipt_get_entries` with its entries.
+pub(crate) fn ip_tables_entries(socket: BorrowedFd<'_>, entries: &mut [u8]) -> io::Result<()> {
+    get_ip_option(socket, IPT_SO_GET_ENTRIES, entries)
+}
+
+/// Replaces a table by the `struct ipt_replace` with its entries in `value`. `counters` has a place
+/// for packets and octets of each entry of the old table, and gets them.
+pub(crate) fn replace_ip_tables(
+    socket: BorrowedFd<'_>,
+    value: &mut [u8],
+    counters: &mut [[u64; 2]],
+) -> io::Result<()> {
+    let number = u32::try_from(counters.len()).unwrap_or(u32::MAX).to_ne_bytes();
+    let pointer = (counters.as_mut_ptr() as usize).to_ne_bytes();
+    for (at, octets) in [(COUNTERS_NUMBER_AT, &number[..]), (COUNTERS_POINTER_AT, &pointer[..])] {
+        let place = value.get_mut(at..at + octets.len()).ok_or(io::ErrorKind::InvalidInput)?;
+        place.copy_from_slice(octets);
+    }
+    // The kernel writes through the pointer in `value` to `counters`, which is borrowed for as long, and
+    // no more than their number.
+    set_ip_option(socket, IPT_SO_SET_REPLACE, value)
+}
+
+/// Adds what a `struct xt_counters_info` has counted to the counters of a table.
+pub(crate) fn add_ip_tables_counters(socket: BorrowedFd<'_>, counters: &[u8]) -> io::Result<()> {
+    set_ip_option(socket, IPT_SO_SET_ADD_COUNTERS, counters)
+}
+
+fn get_ip_option(socket: BorrowedFd<'_>, option: libc::c_int, value: &mut [u8]) -> io::Result<()> {
+    let mut length = libc::socklen_t::try_from(value.len()).map_err(io::Error::other)?;
+    // SAFETY: the descriptor is open for as long as the borrow lives. The kernel reads and writes
+    // `length` octets of `value`, which is as long, and `length` itself.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IP,
+            option,
+            value.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+fn set_ip_option(socket: BorrowedFd<'_>, option: libc::c_int, value: &[u8]) -> io::Result<()> {
+    let length = libc::socklen_t::try_from(value.len()).map_err(io::Error::other)?;
+    // SAFETY: the descriptor is open for as long as the borrow lives, and the kernel reads `length`
+    // octets of `value`, which is as long. The one pointer that a value may have in it is that of
+    // `replace_ip_tables`, where it says why that holds.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IP,
+            option,
+            value.as_ptr().cast(),
+            length,
+        )
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
 
 use ipnetwork::IpNetwork;
 use tokio::sync::{mpsc, oneshot, watch};
 use warren_bgp::policy::{ImportPolicy, PeerPolicy};
 use warren_bgp::rib::PathChange;
+use warren_bgp::session::BfdDown;
 
 use crate::settings::{PeerSettings, PeerSnapshot};
 
@@ -41,7 +41,8 @@ pub(crate) struct Wanted {
 pub(crate) enum Request {
     Peers(oneshot::Sender<Vec<PeerSnapshot>>),
     Shutdown(oneshot::Sender<()>),
-    BfdDown { peer: IpAddr, reason: String, last_up: Instant },
+    BfdDown(IpAddr, BfdDown),
+    HandOver(oneshot::Sender<()>),
 }
 
 /// The actor's ends.
@@ -106,12 +107,11 @@ impl Speaker {
         answered.await.unwrap_or_default()
     }
 
-    /// Ends the session with a peer that BFD cannot reach any more, for this reason; its routes are
-    /// forgotten. A session that is not Established, or was established when BFD's silence had
-    /// begun already, is left alone.
-    pub async fn bfd_down(&self, peer: IpAddr, reason: String, last_up: Instant) {
+    /// Tells that a BFD session has failed: the session with the peer ends and its routes go, as
+    /// [`BfdDown`] says.
+    pub async fn bfd_down(&self, peer: IpAddr, failure: BfdDown) {
         // An error means that the speaker has ended.
-        let _ = self.requests.send(Request::BfdDown { peer, reason, last_up }).await;
+        let _ = self.requests.send(Request::BfdDown(peer, failure)).await;
     }
 
     /// A number that grows whenever [`peers`](Self::peers) may have something new to tell.
@@ -122,8 +122,19 @@ impl Speaker {
     /// Ends every session with Cease, Administrative Shutdown, and the speaker; returns when the
     /// peers have been told, or after a few seconds if one does not listen.
     pub async fn shutdown(&self) {
+        self.end(Request::Shutdown).await;
+    }
+
+    /// Ends the speaker so that another one takes over: peers that can do graceful restart hear
+    /// nothing but the end of the connection, whereupon they keep this node's routes for its
+    /// restart time (RFC 4724, 4.2); the others are told as by [`shutdown`](Self::shutdown).
+    pub async fn hand_over(&self) {
+        self.end(Request::HandOver).await;
+    }
+
+    async fn end(&self, request: impl FnOnce(oneshot::Sender<()>) -> Request) {
         let (answer, answered) = oneshot::channel();
-        if self.requests.send(Request::Shutdown(answer)).await.is_ok() {
+        if self.requests.send(request(answer)).await.is_ok() {
             // An error means that the speaker has ended: that is what was asked for.
             let _ = answered.await;
         }

@@ -44,10 +44,10 @@ use std::net::SocketAddr;
 use tokio::sync::mpsc;
 
 pub use handle::{PathChanges, Speaker};
-pub use settings::{PeerSettings, PeerSnapshot, SpeakerConfig, StartError};
+pub use settings::{PeerSettings, PeerSnapshot, Restarted, SpeakerConfig, StartError};
 pub use warren_bgp::policy::{ImportPolicy, PeerPolicy, Refusal};
 pub use warren_bgp::rib::{BestPath, PathChange};
-pub use warren_bgp::session::{HoldTime, State};
+pub use warren_bgp::session::{BfdDown, GracefulRestart, HoldTime, RestartTime, State};
 
 /// Listens, and speaks BGP from then on, in tasks of the current tokio runtime. Until
 /// [`Speaker::set_import_policy`] is called, every route is refused.

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use warren_bgp::policy::Refusal;
-use warren_bgp::session::{HoldTime, State};
+use warren_bgp::session::{GracefulRestart, HoldTime, State};
 
 /// What holds for all sessions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,35 @@ pub struct SpeakerConfig {
     pub cluster_id: Option<Ipv4Addr>,
     /// Where peers connect to. Port 0 takes a free one. `[::]` takes IPv4 as well.
     pub listen: SocketAddr,
+    /// Set if this is a restart and the node has gone on forwarding meanwhile.
+    pub restarted: Option<Restarted>,
+}
+
+/// How long routes are not selected after a restart (RFC 4724, 4.1). The RFC has the restarting
+/// speaker wait for End-of-RIB of all its peers; taken literally, one dead peer holds back the routes
+/// of all the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Restarted {
+    /// How long peers that are there may take to announce their routes: the
+    /// Selection_Deferral_Timer.
+    pub selection_deferral: Duration,
+    /// How long a peer may take to be there. Those that are notice the restart at once, by the end of
+    /// their connection, and take the new one at the first attempt.
+    pub presence: Duration,
+}
+
+impl Restarted {
+    /// With peers that have 3 s to be there.
+    pub fn new(selection_deferral: Duration) -> Self {
+        Self { selection_deferral, presence: Duration::from_secs(3) }
+    }
+}
+
+impl SpeakerConfig {
+    /// A speaker that starts for the first time.
+    pub fn new(local_as: u32, router_id: Ipv4Addr, listen: SocketAddr) -> Self {
+        Self { local_as, router_id, cluster_id: None, listen, restarted: None }
+    }
 }
 
 /// A peer.
@@ -35,10 +64,30 @@ pub struct PeerSettings {
     pub hold_time: HoldTime,
     /// This node's address to connect from; by default the kernel chooses.
     pub source: Option<IpAddr>,
+    /// How this node restarts for the peer's eyes, and whether the peer's routes are kept while it
+    /// restarts; neither where it is missing.
+    pub graceful_restart: Option<GracefulRestart>,
     /// This node's AS number towards this peer; by default the one it has.
     pub local_as: Option<u32>,
     /// Whether it is an internal peer that this node reflects routes for (RFC 4456).
     pub route_reflector_client: bool,
+}
+
+impl PeerSettings {
+    /// A peer with the defaults for all else.
+    pub fn new(address: IpAddr, as_number: u32) -> Self {
+        Self {
+            address,
+            port: 179,
+            as_number,
+            passive: false,
+            hold_time: HoldTime::DEFAULT,
+            source: None,
+            graceful_restart: Some(GracefulRestart::default()),
+            local_as: None,
+            route_reflector_client: false,
+        }
+    }
 }
 
 /// How a peer is doing.
@@ -57,11 +106,15 @@ pub struct PeerSnapshot {
     pub last_error: Option<String>,
     /// Prefixes that it announces now, refused ones included.
     pub prefixes_received: u64,
+    /// Prefixes that it announced in a session that has ended, kept until it has announced all of
+    /// them again (RFC 4724, 4.2).
+    pub prefixes_stale: u64,
     /// Prefixes that it has been told of and that still hold.
     pub prefixes_advertised: u64,
     /// How many of the prefixes that it announced so far were refused, by reason.
     pub refused: BTreeMap<Refusal, u64>,
-    /// Whether it has said in this session that all its routes have been announced (RFC 4724, 2).
+    /// Whether it has said in this session that all its routes have been announced, of every family
+    /// (RFC 4724, 2).
     pub end_of_rib: bool,
 }
 

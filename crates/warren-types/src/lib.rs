@@ -10,6 +10,7 @@
 //! | [`control`] | how the operator's command asks the agent | both | both |
 //! | [`pool`] | address pools and how packets cross between nodes | operator | agent |
 //! | [`wishes`] | what a pod asks of the address management | operator | plugin |
+//! | [`report`] | what a command of the plugin took and came to | plugin | agent |
 //! | [`ifname`] | how the host end of a pod's veth pair is called | | both |
 
 pub mod control;
@@ -17,6 +18,7 @@ pub mod file;
 pub mod ifname;
 pub mod node;
 pub mod pool;
+pub mod report;
 pub mod run_dir;
 pub mod status;
 pub mod wishes;

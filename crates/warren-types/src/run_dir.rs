@@ -32,14 +32,14 @@ impl RunDir {
     /// Where a pod's [wishes](crate::wishes::Wishes) lie, if it has any. None: a pod of such a name
     /// has none, for Kubernetes has no such names.
     pub fn wishes(&self, namespace: &str, name: &str) -> Option<PathBuf> {
-        let is_name = |text: &str| {
+        let is_name = |text: &str, longest| {
             let plain =
                 |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, b'-' | b'.');
-            !text.is_empty() && !text.starts_with('.') && text.bytes().all(plain)
+            (1..=longest).contains(&text.len()) && !text.starts_with('.') && text.bytes().all(plain)
         };
-        // A namespace has no dot, so the first one ends it.
-        let both = is_name(namespace) && !namespace.contains('.') && is_name(name);
-        both.then(|| self.0.join("wishes").join(format!("{namespace}.{name}")))
+        // One directory per namespace: together the two names may be longer than a file's may be.
+        let both = is_name(namespace, 63) && is_name(name, 253);
+        both.then(|| self.0.join("wishes").join(namespace).join(name))
     }
 
     /// Where the plugin tells the agent what it did, and the agent listens while it runs.
@@ -72,15 +72,18 @@ mod tests {
     fn wishes_lie_inside_their_directory_whatever_the_pod_is_called() {
         let run_dir = RunDir::new("/run/warren");
         let path = run_dir.wishes("default", "web-0.a").unwrap();
-        assert_eq!(path, Path::new("/run/warren/wishes/default.web-0.a"));
+        assert_eq!(path, Path::new("/run/warren/wishes/default/web-0.a"));
+        let [namespace, name] = [63, 253].map(|length| "x".repeat(length));
+        assert!(run_dir.wishes(&namespace, &name).is_some());
         for (namespace, name) in [
             ("", "a"),
             ("a", ""),
-            ("a.b", "c"),
             ("a", "../../x"),
             ("..", "a"),
             ("a", ".."),
             ("a", "B"),
+            (&format!("{namespace}x"), "a"),
+            ("a", &format!("{name}x")),
         ] {
             assert_eq!(run_dir.wishes(namespace, name), None, "{namespace} {name}");
         }

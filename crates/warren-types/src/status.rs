@@ -3,6 +3,7 @@
 //! Names here are relied on by people's scripts: fields are added, never renamed.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnetwork::IpNetwork;
@@ -105,6 +106,9 @@ pub struct Peer {
     pub last_error: Option<String>,
     /// Prefixes that it announces now, refused ones included.
     pub prefixes_received: u64,
+    /// Prefixes that it announced before its session ended, kept while it restarts (RFC 4724).
+    #[serde(default)]
+    pub prefixes_stale: u64,
     /// Prefixes that we announce to it now.
     pub prefixes_advertised: u64,
     /// How many of the prefixes that it announced so far the import policy refused, by reason.
@@ -243,6 +247,28 @@ pub struct Route {
 pub struct Ipam {
     /// Each block of this node.
     pub blocks: Vec<IpamBlock>,
+    /// The families of which another block is wanted, because few addresses are left.
+    #[serde(default)]
+    pub low: Vec<Low>,
+}
+
+/// A family of which few addresses are left. It displays as a sentence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Low {
+    /// `IPv4` or `IPv6`.
+    pub family: String,
+    /// How many addresses pods could be given now.
+    pub free: u64,
+    /// With fewer than this another block is wanted.
+    pub low_water: u64,
+}
+
+impl fmt::Display for Low {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { family, free, low_water } = self;
+        write!(f, "{free} free addresses of {family} are left, less than {low_water}")
+    }
 }
 
 /// A block and how much of it is in use.
@@ -255,4 +281,14 @@ pub struct IpamBlock {
     pub allocated: u64,
     /// How many of its addresses pods can have at all.
     pub capacity: u64,
+    /// How many of its addresses were given back too short a while ago to be given again.
+    #[serde(default)]
+    pub cooling: u64,
+}
+
+impl IpamBlock {
+    /// How many of its addresses pods could be given now.
+    pub fn free(&self) -> u64 {
+        self.capacity.saturating_sub(self.allocated).saturating_sub(self.cooling)
+    }
 }

@@ -236,7 +236,7 @@ fn find(
     items.extend(directory(&state_dir, &["cluster.json"], &[]));
     items.extend(directory(
         run_dir.path(),
-        &["agent.sock", "node.json", "footprint.json"],
+        &["agent.sock", "reports.sock", "node.json", "footprint.json"],
         &[run_dir.ipam()],
     ));
     Ok(items)

@@ -85,7 +85,10 @@ pub fn peers(peers: &[Peer]) -> String {
 fn info(peer: &Peer) -> String {
     let refused = peer.prefixes_refused.iter().map(|(why, n)| format!("{n} refused: {why}"));
     let error = peer.last_error.iter().filter(|_| peer.state != "Established").cloned();
-    error.chain(refused).chain(bfd_info(peer)).collect::<Vec<_>>().join("; ")
+    let stale = (peer.prefixes_stale > 0)
+        .then(|| format!("{} kept while it restarts", peer.prefixes_stale));
+    let all = error.chain(stale).chain(refused).chain(bfd_info(peer));
+    all.collect::<Vec<_>>().join("; ")
 }
 
 /// Why BFD cannot run, or why it ran and does not any more.
@@ -100,11 +103,15 @@ pub fn ipam(ipam: &Ipam) -> String {
     if ipam.blocks.is_empty() {
         return "This node has no block.".into();
     }
-    let rows = ipam
-        .blocks
-        .iter()
-        .map(|b| vec![b.cidr.to_string(), b.allocated.to_string(), b.capacity.to_string()]);
-    table(&["BLOCK", "ALLOCATED", "CAPACITY"], rows)
+    let rows = ipam.blocks.iter().map(|b| {
+        [b.cidr.to_string(), b.allocated.to_string(), b.cooling.to_string(), b.capacity.to_string()]
+            .into()
+    });
+    let mut text = table(&["BLOCK", "ALLOCATED", "COOLING", "CAPACITY"], rows);
+    for low in &ipam.low {
+        text.push_str(&format!("\n{low}: another block is wanted"));
+    }
+    text
 }
 
 /// The routes.

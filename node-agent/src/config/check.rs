@@ -31,8 +31,17 @@ pub fn check(config: &Config) -> Result<(), String> {
     }
     hold_time("holdTimeSeconds", config.hold_time_seconds)?;
     config.bfd.check("bfd")?;
+    if config.graceful_restart.restart_time_seconds > 4095 {
+        return Err(format!(
+            "gracefulRestart: restartTimeSeconds: {} is not allowed (RFC 4724, 3): use 4095 or less",
+            config.graceful_restart.restart_time_seconds
+        ));
+    }
     pools(config)?;
     blocks(config)?;
+    for reserved in &config.ipam.reserved {
+        canonical("ipam: reserved", *reserved)?;
+    }
     filters(config)?;
     peers(config)
 }

@@ -6,7 +6,7 @@ pub mod filter;
 #[cfg(test)]
 mod tests;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use ipnetwork::IpNetwork;
@@ -47,6 +47,9 @@ pub struct Config {
     /// Bidirectional Forwarding Detection.
     #[serde(default)]
     pub bfd: BfdConfig,
+    /// How this node's restarts look to its peers, and theirs to it (RFC 4724).
+    #[serde(default)]
+    pub graceful_restart: GracefulRestart,
     /// Whether this node is about to go away, so that peers are to prefer any other path while it
     /// still carries packets (RFC 8326).
     #[serde(default)]
@@ -72,6 +75,16 @@ pub struct Config {
     /// How the blocks' addresses are given to pods.
     #[serde(default)]
     pub ipam: IpamConfig,
+    /// Where to serve metrics; nowhere where this is missing.
+    pub metrics: Option<MetricsConfig>,
+}
+
+/// What the file says of the metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MetricsConfig {
+    /// The address and TCP port at which they are served.
+    pub listen: SocketAddr,
 }
 
 /// What the file says of the address management.
@@ -89,6 +102,34 @@ pub struct IpamConfig {
 impl Default for IpamConfig {
     fn default() -> Self {
         Self { cool_down_seconds: 0, reserved: Vec::new(), low_water: 8 }
+    }
+}
+
+/// What the file says of restarts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct GracefulRestart {
+    /// Whether peers are asked to keep this node's routes while its agent is away, and theirs are
+    /// kept while they are.
+    pub enabled: bool,
+    /// How long the agent may be away, in seconds, at most 4095.
+    pub restart_time_seconds: u16,
+    /// Whether a NOTIFICATION and the hold timer count as a restart too (RFC 8538).
+    pub notification: bool,
+    /// How long an agent that has restarted waits at most, in seconds, for its peers to announce all
+    /// their routes, before it selects routes and removes those of its former life that nobody
+    /// announced. A peer that is not there keeps the others' routes waiting for 3 s only.
+    pub selection_deferral_seconds: u16,
+}
+
+impl Default for GracefulRestart {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            restart_time_seconds: 120,
+            notification: true,
+            selection_deferral_seconds: 30,
+        }
     }
 }
 

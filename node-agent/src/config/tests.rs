@@ -31,6 +31,17 @@ fn the_documented_example_is_read() {
     assert_eq!(config.peers[0].port, 179);
     assert_eq!(config.hold_time_seconds, 90);
     assert_eq!(config.route_protocol, 12);
+    assert_eq!((config.ipam, config.metrics), (IpamConfig::default(), None));
+}
+
+#[test]
+fn addresses_can_be_kept_back() {
+    let more = "ipam: {coolDownSeconds: 30, lowWater: 4, reserved: [172.16.52.130, fd00::/120]}\n\
+                metrics: {listen: 0.0.0.0:9091}\n";
+    let config = read(&format!("{WHOLE}{more}")).unwrap();
+    assert_eq!((config.ipam.cool_down_seconds, config.ipam.low_water), (30, 4));
+    assert_eq!(config.ipam.reserved[0], "172.16.52.130/32".parse().unwrap());
+    assert_eq!(config.metrics.unwrap().listen.port(), 9091);
 }
 
 #[test]
@@ -86,6 +97,11 @@ fn what_cannot_work_is_refused_with_what_to_do() {
         ("blockSize: 26", "blockSize: 33", "use 16 to 32"),
         ("blockSize: 26", "blockSize: 8", "use 16 to 32"),
         ("IPIP", "VXLAN", "not part of this version"),
+        (
+            "listenPort: 179",
+            "ipam: {reserved: [172.16.52.130/31, 172.16.52.131/31]}",
+            "did you mean 172.16.52.130/31?",
+        ),
         ("192.168.0.146", "192.168.0.176", "this node's own address"),
         ("listenPort: 179", "holdTimeSeconds: 2", "use 3 or more"),
         ("listenPort: 179", "routerId: 0.0.0.0", "no BGP identifier"),

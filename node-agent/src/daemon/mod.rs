@@ -8,13 +8,18 @@
 //!  operator ──> control socket ──┐                   │     one that touches the kernel)
 //!                                v                   v
 //!                             report::status <── Report ──> node description for the plugin
+//!                                ^
+//!  plugin ──> reports ──> metrics, addresses that are left
 //! ```
 //!
 //! One loop holds all state of this program and never waits for anything but its events.
 
 mod address;
+mod addresses;
 mod bfd;
 mod control;
+mod metrics;
+mod plugin;
 mod readiness;
 mod report;
 mod starting;
@@ -34,12 +39,7 @@ use crate::config::Config;
 use crate::daemon::wiring::{Agent, Event};
 use crate::datastore::Datastore;
 
-/// How long routes of this agent's former life stay at most although no peer has announced them
-/// again: a peer that is there has announced its routes long before, and one that is dead must not
-/// hold a stale route for longer.
-const SETTLE_AFTER: Duration = Duration::from_secs(30);
-
-/// How long they stay after every peer has said that it has announced all: the time for the last of
+/// How long routes of this agent's former life stay after every peer has said that it has announced all: the time for the last of
 /// those to come through to here.
 const SETTLE_AFTER_END_OF_RIB: Duration = Duration::from_secs(1);
 
@@ -78,9 +78,12 @@ async fn serve(config_file: &Path, config: Config, run_dir: RunDir) -> anyhow::R
         let _ = std::fs::remove_file(run_dir.agent_socket());
         return Ok(());
     };
+    // A peer that is there has announced its routes long before, and one that is dead must not hold
+    // a stale route for longer.
+    let settle_after = config.graceful_restart.selection_deferral_seconds;
     let (mut agent, mut path_changes) =
         Agent::start(config, run_dir.clone(), identity, datastore).await?;
-    let settle = tokio::time::sleep(SETTLE_AFTER);
+    let settle = tokio::time::sleep(Duration::from_secs(settle_after.into()));
     tokio::pin!(settle);
     let mut sessions = agent.sessions();
 
@@ -100,6 +103,7 @@ async fn serve(config_file: &Path, config: Config, run_dir: RunDir) -> anyhow::R
                 Event::Datastore(state) => agent.learn(&state),
                 Event::Report(report) => agent.follow(&report),
                 Event::Bfd(event) => agent.heed(event).await,
+                Event::Plugin(report) => agent.hear(&report),
             },
             Ok(()) = sessions.changed(), if !agent.is_settled() => {
                 if agent.all_is_announced().await {
@@ -120,7 +124,7 @@ async fn serve(config_file: &Path, config: Config, run_dir: RunDir) -> anyhow::R
         }
     };
 
-    info!("shutting down: the peers are told, the routes stay");
+    info!("shutting down: the routes stay, and peers that can restart keep theirs");
     agent.stop().await;
     if let Some(answer) = asked {
         let _ = answer.send(Response::Done);
@@ -128,6 +132,8 @@ async fn serve(config_file: &Path, config: Config, run_dir: RunDir) -> anyhow::R
         // has yet to tell kubelet that all is well.
         let _ = tokio::time::timeout(SIGTERM_FOLLOWS, terminate.recv()).await;
     }
-    let _ = std::fs::remove_file(run_dir.agent_socket());
+    for socket in [run_dir.agent_socket(), run_dir.reports()] {
+        let _ = std::fs::remove_file(socket);
+    }
     Ok(())
 }

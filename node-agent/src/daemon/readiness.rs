@@ -59,6 +59,7 @@ mod tests {
             since: SystemTime::UNIX_EPOCH,
             last_error: None,
             prefixes_received: 0,
+            prefixes_stale: 0,
             prefixes_advertised: 0,
             refused: BTreeMap::new(),
             end_of_rib: false,

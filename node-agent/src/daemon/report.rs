@@ -108,6 +108,7 @@ fn peer(
         since: timestamp(peer.since),
         last_error: peer.last_error.clone(),
         prefixes_received: peer.prefixes_received,
+        prefixes_stale: peer.prefixes_stale,
         prefixes_advertised: peer.prefixes_advertised,
         prefixes_refused: peer.refused.iter().map(|(why, n)| (why.to_string(), *n)).collect(),
         bfd: session.map(|session| session.state.as_str().into()),

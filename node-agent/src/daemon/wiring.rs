@@ -7,25 +7,30 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use ipnetwork::IpNetwork;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 use warren_bfd::{Bfd, Change};
 use warren_bgp::policy::ImportPolicy;
 use warren_bgp::rib::PathChange;
-use warren_bgp::session::HoldTime;
-use warren_ipam::{Store, StoreError};
+use warren_ipam::{Space, Store, StoreError};
+use warren_net::dataplane::cleanup::{self, Owned};
 use warren_net::dataplane::{self, Dataplane, Report};
 use warren_net::desired::{self, Known, Path};
+use warren_net::netlink::Socket;
 use warren_net::table::Table;
-use warren_speaker::{PathChanges, PeerSettings, Speaker, SpeakerConfig};
+use warren_speaker::{
+    BfdDown, GracefulRestart, HoldTime, PathChanges, PeerSettings, RestartTime, Restarted, Speaker,
+    SpeakerConfig,
+};
 use warren_types::control::{Request, Response};
 use warren_types::node::{FORMAT_VERSION, NodeDescription};
 use warren_types::pool;
 use warren_types::run_dir::RunDir;
-use warren_types::status::{Ipam, Status};
+use warren_types::status::{Ipam, Low, Status};
 
+use super::metrics::Metrics;
 use super::readiness::Readiness;
-use super::{address, bfd, report};
+use super::{address, addresses, bfd, plugin, report};
 use crate::config::{Config, DatastoreKind};
 use crate::conflist::Conflist;
 use crate::datastore::{Datastore, Network, NodeAddress, Snapshot, State};
@@ -42,6 +47,8 @@ pub enum Event {
     Report(Arc<Report>),
     /// A BFD session came or went.
     Bfd(warren_bfd::Event),
+    /// The plugin has carried out a command.
+    Plugin(warren_types::report::Report),
 }
 
 /// The running agent.
@@ -62,6 +69,9 @@ pub struct Agent {
     footprint: Option<Footprint>,
     conflist: Option<Conflist>,
     readiness: Readiness,
+    commands: mpsc::Receiver<warren_types::report::Report>,
+    metrics: Metrics,
+    low: Vec<Low>,
 }
 
 impl Agent {
@@ -83,11 +93,14 @@ impl Agent {
         );
 
         let listen = SocketAddr::from((Ipv4Addr::UNSPECIFIED, config.listen_port));
+        let deferral =
+            Duration::from_secs(config.graceful_restart.selection_deferral_seconds.into());
+        let restarted = has_forwarded(&config, &snapshot).then(|| Restarted::new(deferral));
+        info!(restarted = restarted.is_some(), "routes of a former life are kept");
         let (speaker, changes) = warren_speaker::start(SpeakerConfig {
-            local_as: identity.as_number,
-            router_id: identity.router_id,
             cluster_id: config.route_reflector_cluster_id,
-            listen,
+            restarted,
+            ..SpeakerConfig::new(identity.as_number, identity.router_id, listen)
         })
         .await
         .with_context(|| format!("cannot speak BGP at port {}", config.listen_port))?;
@@ -101,6 +114,11 @@ impl Agent {
             paths: Table::default(),
             settled: false,
         }));
+        let metrics = Metrics::new();
+        if let Some(config) = &config.metrics {
+            metrics.serve(config.listen).await?;
+        }
+        let commands = plugin::listen(&run_dir)?;
         let dataplane = dataplane::start(watched).context("cannot talk to the kernel")?;
         let (bfd, bfd_events) = warren_bfd::start()?;
         let mut agent = Self {
@@ -120,6 +138,9 @@ impl Agent {
             footprint: None,
             conflist,
             readiness: Readiness::new(Instant::now()),
+            commands,
+            metrics,
+            low: Vec::new(),
         };
         agent.speaker.set_graceful_shutdown(agent.config.graceful_shutdown);
         agent.apply();
@@ -147,14 +168,14 @@ impl Agent {
             peers
                 .iter()
                 .map(|peer| PeerSettings {
-                    address: peer.address,
                     port: peer.port,
-                    as_number: peer.as_number,
                     passive: peer.passive,
                     hold_time: HoldTime::from_secs(peer.hold_time_seconds).unwrap_or_default(),
                     source: Some(address),
+                    graceful_restart: graceful_restart(&self.config),
                     local_as: peer.local_as,
                     route_reflector_client: peer.route_reflector_client,
+                    ..PeerSettings::new(peer.address, peer.as_number)
                 })
                 .collect(),
         );
@@ -174,25 +195,28 @@ impl Agent {
 
     /// Takes a configuration that was read again. What other nodes or the kernel know this agent by
     /// stays as it was until a restart.
-    pub fn reload(&self, config: Config) {
+    pub fn reload(&mut self, config: Config) {
         let fixed = |c: &Config| {
             (
                 c.node.clone(),
                 c.run_dir.clone(),
                 c.state_dir.clone(),
                 c.cni.clone(),
+                c.metrics,
                 c.datastore,
                 c.as_number,
                 c.router_id,
                 c.listen_port,
                 c.route_reflector_cluster_id,
                 c.route_protocol,
+                c.graceful_restart,
             )
         };
         if fixed(&config) != fixed(&self.config) {
             warn!(
-                "node, runDir, stateDir, cni, datastore, asNumber, routerId, listenPort, \
-                 routeReflectorClusterId and routeProtocol take effect at the next start only"
+                "node, runDir, stateDir, cni, metrics, datastore, asNumber, routerId, listenPort, \
+                 routeReflectorClusterId, routeProtocol and gracefulRestart take effect at the \
+                 next start only"
             );
         }
         if config.datastore != self.config.datastore {
@@ -200,6 +224,9 @@ impl Agent {
         }
         info!("the configuration was read again");
         self.speaker.set_graceful_shutdown(config.graceful_shutdown);
+        self.config.ipam = config.ipam.clone();
+        let report = Arc::clone(&self.reports.borrow());
+        self.follow(&report);
         self.datastore.configure(Config {
             node: self.config.node.clone(),
             as_number: self.config.as_number,
@@ -239,10 +266,18 @@ impl Agent {
     /// session.
     pub async fn heed(&mut self, event: warren_bfd::Event) {
         let peer = event.key.peer;
+        if matches!(event.change, Change::Down(_)) {
+            self.metrics.bfd_down(peer, event.failure().is_some());
+        }
         match (event.change, event.failure()) {
             (_, Some(cause)) => {
                 warn!(%peer, reason = %cause, "BFD session is down");
-                self.speaker.bfd_down(peer, cause.to_string(), event.last_up).await;
+                let failure = BfdDown {
+                    reason: cause.to_string(),
+                    last_up: event.last_up,
+                    control_plane_independent: event.control_plane_independent,
+                };
+                self.speaker.bfd_down(peer, failure).await;
             }
             (Change::Down(cause), None) => info!(%peer, reason = %cause, "BFD session ended"),
             (Change::Up, None) => info!(%peer, "BFD session is up"),
@@ -283,6 +318,7 @@ impl Agent {
                     Err(anyhow!("the dataplane's thread has ended; its last words are in the log"))
                 }
             },
+            Some(report) = self.commands.recv() => Ok(Event::Plugin(report)),
         }
     }
 
@@ -303,6 +339,31 @@ impl Agent {
             self.keep_conflist();
         }
         self.datastore.report(network);
+        self.watch_addresses();
+    }
+
+    /// Takes what the plugin did: an address is in use now, or free.
+    pub fn hear(&mut self, command: &warren_types::report::Report) {
+        self.metrics.count(command);
+        self.watch_addresses();
+    }
+
+    /// Notices that few addresses are left, while pods can still start. Reports may be lost, so it is
+    /// the records that are looked at, and at every turn of the dataplane again.
+    fn watch_addresses(&mut self) {
+        // What cannot be read is a reason in the status.
+        let Ok(ipam) = self.ipam() else { return };
+        self.metrics.addresses(&ipam);
+        let families = |low: &[Low]| low.iter().map(|l| l.family.clone()).collect::<Vec<_>>();
+        if families(&ipam.low) != families(&self.low) {
+            for low in &ipam.low {
+                warn!("{low}: this node wants another block");
+            }
+            if ipam.low.is_empty() {
+                info!("there are addresses enough again");
+            }
+        }
+        self.low = ipam.low;
     }
 
     /// Writes down what `agent cleanup` needs to know.
@@ -436,8 +497,11 @@ impl Agent {
     }
 
     fn ipam(&self) -> Result<Ipam, StoreError> {
-        let store = Store::new(&self.run_dir);
-        Ok(Ipam { blocks: store.usage(&self.snapshot.blocks, &self.reserved())? })
+        let settings = &self.config.ipam;
+        let space = Space { blocks: &self.snapshot.blocks, reserved: &self.reserved() };
+        let cool_down = Duration::from_secs(settings.cool_down_seconds);
+        let blocks = Store::new(&self.run_dir).usage(space, cool_down)?;
+        Ok(Ipam { low: addresses::low(&blocks, settings.low_water), blocks })
     }
 
     /// Answers an operator.
@@ -480,11 +544,37 @@ impl Agent {
         }
     }
 
-    /// Ends every part in order: the peers first, the routes stay.
+    /// Ends every part in order: the peers first, the routes stay, here and with the peers.
     pub async fn stop(self) {
         // Before the BGP sessions, so that no peer takes their end for a failure.
         self.bfd.shutdown().await;
-        self.speaker.shutdown().await;
+        self.speaker.hand_over().await;
         self.dataplane.stop();
     }
+}
+
+/// Whether the kernel has routes of an agent that ran here before: then the node has gone on
+/// forwarding meanwhile, and this start is a restart (RFC 4724, 4.1).
+fn has_forwarded(config: &Config, snapshot: &Snapshot) -> bool {
+    let pools = snapshot.pools.iter().map(|pool| pool.cidr);
+    let owned = Owned {
+        protocol: config.route_protocol,
+        networks: pools.chain(snapshot.blocks.iter().copied()).collect(),
+    };
+    let found = Socket::open().and_then(|mut socket| cleanup::find(&mut socket, &owned));
+    match found {
+        Ok(found) => config.graceful_restart.enabled && found.iter().any(|it| it.kind == "route"),
+        Err(error) => {
+            warn!("cannot see whether this is a restart, and go on as if it were none: {error}");
+            false
+        }
+    }
+}
+
+fn graceful_restart(config: &Config) -> Option<GracefulRestart> {
+    let wanted = config.graceful_restart;
+    wanted.enabled.then(|| GracefulRestart {
+        restart_time: RestartTime::from_secs(wanted.restart_time_seconds).unwrap_or_default(),
+        notification: wanted.notification,
+    })
 }

@@ -153,11 +153,12 @@ fn a_node_with_an_agent_or_with_connected_pods_is_not_cleaned_up() {
     let (code, said) = cleanup(&node, &[]);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("pods are still connected (1): 172.16.52.128"), "{said}");
-    assert_eq!(picture(&node), installed.replace(&socket_line(&node), ""));
-}
-
-fn socket_line(node: &Namespace) -> String {
-    format!("{}\n", node.path("run/agent.sock").display())
+    // Its sockets go with an agent.
+    let sockets = ["run/agent.sock", "run/reports.sock"];
+    let without = sockets.iter().fold(installed, |picture, socket| {
+        picture.replace(&format!("{}\n", node.path(socket).display()), "")
+    });
+    assert_eq!(picture(&node), without);
 }
 
 #[test]

@@ -61,7 +61,7 @@ const CLEANUP: [(Gift, Missed); 5] = [
 ];
 
 /// The pod's description in a file of `deploy`.
-fn pod(file: &str) -> Value {
+pub fn pod(file: &str) -> Value {
     let text = read_to_string(repository("deploy").join(file)).unwrap();
     let document = text.rsplit("\n---\n").next().unwrap();
     let object: Value = serde_saphyr::from_str(document).unwrap();

@@ -2,11 +2,12 @@
 
 mod confined;
 mod image;
+mod resources;
 mod unit;
 
 use std::path::PathBuf;
 
 /// A file of the repository.
-fn repository(name: &str) -> PathBuf {
+pub fn repository(name: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).join(name)
 }

@@ -2,6 +2,11 @@
 
 pub mod server;
 
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::deploy::repository;
 use crate::running::{Namespace, agent};
 use server::{Server, node as member};
 
@@ -75,8 +80,72 @@ fn a_token_that_has_expired_is_replaced_by_the_one_that_the_file_has_by_then() {
     std::fs::write(namespace.path("token"), "two\n").unwrap();
     running.eventually("contact again", |status| status["datastore"]["inTouch"] == true);
     let requests = server.requests();
-    let lists = requests.iter().filter(|request| *request == "GET /api/v1/nodes").count();
-    assert!(lists >= 3, "a list and two watches: {requests:?}");
+    let watches = requests.iter().filter(|request| *request == "WATCH /api/v1/nodes").count();
+    assert!(watches >= 2, "{requests:?}");
+}
+
+/// What the manifest lets the agent do, or a request of it: the verb, the resource and, where it may be
+/// one object only, its name.
+type Right = (String, String, Option<String>);
+
+fn rights(manifest: &str) -> BTreeSet<Right> {
+    let text = std::fs::read_to_string(repository("deploy").join(manifest)).unwrap();
+    let documents = text.split("\n---\n").map(|text| serde_saphyr::from_str(text).unwrap());
+    let words = |list: &Value| -> Vec<String> {
+        let list = list.as_array().into_iter().flatten();
+        list.map(|word| word.as_str().unwrap().to_owned()).collect()
+    };
+    let mut rights = BTreeSet::new();
+    for role in documents.filter(|role: &Value| role["rules"].is_array()) {
+        for rule in role["rules"].as_array().unwrap() {
+            assert_eq!(rule["apiGroups"], json!([""]));
+            let names = words(&rule["resourceNames"]);
+            let name = names.first().map(|name| {
+                assert_eq!(names.len(), 1);
+                format!("{}/{name}", role["metadata"]["namespace"].as_str().unwrap())
+            });
+            for resource in words(&rule["resources"]) {
+                let verbs = words(&rule["verbs"]).into_iter();
+                rights.extend(verbs.map(|verb| (verb, resource.clone(), name.clone())));
+            }
+        }
+    }
+    rights
+}
+
+fn asked(request: &str) -> Right {
+    let (method, path) = request.split_once(' ').unwrap();
+    let place: Vec<&str> = path.strip_prefix("/api/v1/").unwrap().split('/').collect();
+    let (verb, resource, name) = match (method, &place[..]) {
+        ("GET", ["nodes"]) => ("list", "nodes".to_owned(), None),
+        ("GET", ["namespaces", namespace, kind, name]) => {
+            ("get", (*kind).to_owned(), Some(format!("{namespace}/{name}")))
+        }
+        ("GET", [kind, _]) => ("get", (*kind).to_owned(), None),
+        ("PATCH", [kind, _, part]) => ("patch", format!("{kind}/{part}"), None),
+        ("WATCH", [kind]) => ("watch", (*kind).to_owned(), None),
+        _ => (method, path.to_owned(), None),
+    };
+    (verb.to_owned(), resource, name)
+}
+
+#[test]
+fn the_service_accounts_may_do_what_is_asked_for_and_nothing_else() {
+    let (namespace, config, server) = node_with_server("one");
+    let (without_pools, _) = config.split_once("pools:").unwrap();
+    let state_dir = namespace.path("state");
+    let running = namespace.start(&format!("{without_pools}stateDir: {}\n", state_dir.display()));
+    running.eventually("the condition", |_| server.condition("node1")["status"] == "True");
+    assert_eq!(running.terminate().code(), Some(0));
+    let requests = server.requests();
+    let asked_for: BTreeSet<_> = requests.iter().map(|request| asked(request)).collect();
+    assert_eq!(asked_for, rights("warren.yaml"));
+
+    let (code, said) = cleanup(&namespace, Some("kubeconfig"), &[]);
+    assert_eq!(code, Some(0), "{said}");
+    let asked_for: BTreeSet<_> =
+        server.requests()[requests.len()..].iter().map(|request| asked(request)).collect();
+    assert_eq!(asked_for, rights("cleanup.yaml"));
 }
 
 fn cleanup(
@@ -175,5 +244,5 @@ fn a_node_that_starts_without_its_api_server_goes_by_what_it_heard_last() {
     assert_eq!(status["peers"][0]["name"], "node2");
     assert_eq!(status["datastore"]["inTouch"], false);
     // The peer is missing, and nothing but the peer.
-    assert_eq!(status["reasons"], serde_json::json!(["BGP not established with 192.168.0.146"]));
+    assert_eq!(status["reasons"], json!(["BGP not established with 192.168.0.146"]));
 }

@@ -56,7 +56,7 @@ impl Server {
         node["status"]["conditions"][0].clone()
     }
 
-    /// The requests so far, those in vain with their answer: `GET /api/v1/nodes`, `401 GET …`.
+    /// The requests so far, those in vain with their answer: `GET /api/v1/nodes`, `WATCH …`, `401 GET …`.
     pub fn requests(&self) -> Vec<String> {
         self.inside().requests.clone()
     }
@@ -100,9 +100,10 @@ fn answer(connection: TcpStream, inside: &mut Inside) {
             }),
         );
     }
-    inside.requests.push(format!("{method} {path}"));
+    let watches = query.contains("watch=true");
+    inside.requests.push(format!("{} {path}", if watches { "WATCH" } else { method }));
     match path.strip_prefix("/api/v1/nodes") {
-        Some("") if query.contains("watch=true") => {
+        Some("") if watches => {
             let head =
                 b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n";
             if (&connection).write_all(head).is_ok() {

@@ -90,6 +90,11 @@ impl Namespace {
         self.directory.path().join(name)
     }
 
+    /// The name of a file by which ip(8) finds the namespace.
+    pub fn file(&self) -> String {
+        format!("/proc/{}/fd/{}", std::process::id(), self.handle.as_raw_fd())
+    }
+
     fn spawn(&self, config: &str) -> Child {
         std::fs::write(self.path("config.yaml"), config).unwrap();
         let log = File::create(self.path("log")).unwrap();
@@ -182,6 +187,11 @@ impl Running<'_> {
         wait(text, || self.log(), || self.log().contains(text));
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGTERM, and how the agent ended.
     pub fn terminate(mut self) -> ExitStatus {
         self.signal(Signal::SIGTERM);
@@ -229,7 +239,8 @@ pub fn wait(what: &str, state: impl Fn() -> String, mut condition: impl FnMut() 
     }
 }
 
-fn run(line: &str) {
+/// Runs a command in the thread's namespace.
+pub fn run(line: &str) {
     let mut words = line.split_whitespace();
     let status = Command::new(words.next().unwrap()).args(words).status();
     assert!(status.is_ok_and(|status| status.success()), "{line:?} failed");

@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use super::{CONTROL_PLANE, PATIENCE};
-use crate::environment::cluster::cgroups;
+use crate::environment::groups::cgroups;
 use crate::environment::source_root;
 use crate::lab::command::{Process, ip, namespace_path, run};
 use crate::lab::ping::{Pinging, Pings, ping};

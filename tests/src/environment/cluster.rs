@@ -3,23 +3,18 @@
 //! No virtual machine: emulated, a cluster does not come to life within minutes (decision 0006). So
 //! what a cluster's scenarios need of the kernel is what any has, and `tunl0` is not among it.
 
-use std::io::{PipeWriter, pipe};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Stage, expect_root, isolation, run_script, source_root};
-use crate::lab::command::run;
+use super::{Stage, expect_root, groups, isolation, run_script, source_root};
 
 /// The environment variable with the directory that `tests/cluster/build` filled.
 const PROGRAMS: &str = "WARREN_CLUSTER_PROGRAMS";
 
 /// The environment variable with the directory of programs of another version.
 const ASSETS: &str = "KUBEBUILDER_ASSETS";
-
-/// The environment variable with the control group for the nodes' groups.
-const GROUP: &str = "WARREN_CLUSTER_GROUP";
 
 /// The directory for the container image, in the checkout.
 const IMAGES: &str = "target/cluster";
@@ -47,7 +42,7 @@ pub(crate) struct Parts {
 pub fn enter() -> Result<()> {
     if Stage::current()? == Stage::Isolated {
         isolation::settle()?;
-        return run(&mut cgroups("mount"), "")?.ok().map(drop);
+        return groups::show();
     }
     expect_root()?;
     run_script(&mut Command::new(source_root().join("scripts/packages")))?;
@@ -57,16 +52,13 @@ pub fn enter() -> Result<()> {
     // agent asks for it: what a node was like before can be compared with what it is like after.
     let _ = Command::new("modprobe").args(["--quiet", "ipip"]).output();
 
-    // The process stays the same one.
-    let group = format!("warren-lab-{}", std::process::id());
-    let end = sweep_at_the_end(&group)?;
+    let give_group = groups::reserve()?;
     let path = std::env::var("PATH").unwrap_or_default();
     isolation::restart(|command| {
+        give_group(command);
         command
             .env("PATH", format!("{DIRECTORY}/assets:{DIRECTORY}/programs/bin:{path}"))
-            .env(PROGRAMS, programs)
-            .env(GROUP, group)
-            .stdin(end);
+            .env(PROGRAMS, programs);
     })
 }
 
@@ -80,15 +72,8 @@ pub(crate) fn parts() -> Result<Parts> {
         programs: of(PROGRAMS)?.into(),
         assets: std::env::var_os(ASSETS).map(PathBuf::from),
         image: source_root().join(IMAGES).join(format!("warren-{}.tar", architecture())),
-        group: of(GROUP)?,
+        group: groups::group()?,
     })
-}
-
-/// The script for control groups, with its verb.
-pub(crate) fn cgroups(verb: &str) -> Command {
-    let mut command = Command::new(source_root().join("tests/cluster/cgroups"));
-    command.arg(verb);
-    command
 }
 
 /// Has Kubernetes' programs made, or looked after; the directory.
@@ -129,21 +114,4 @@ fn architecture() -> &'static str {
         "aarch64" => "arm64",
         other => other,
     }
-}
-
-/// Starts what removes the control groups once nobody has this any more: the kernel takes with a
-/// namespace's first process all but these. It outlives us, even where we are killed with our group.
-fn sweep_at_the_end(group: &str) -> Result<PipeWriter> {
-    let (input, end) = pipe().context("cannot make a pipe")?;
-    let script = cgroups("sweep");
-    Command::new("setsid")
-        .args(["unshare", "--mount", "--"])
-        .arg(script.get_program())
-        .args(["sweep", group])
-        .stdin(input)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .context("cannot run setsid of the package util-linux")?;
-    Ok(end)
 }

@@ -5,6 +5,7 @@
 //! of [`Stage`], each of which starts the same executable again with the same arguments.
 
 pub mod cluster;
+pub mod groups;
 pub(crate) mod isolation;
 mod virtual_machine;
 
@@ -87,17 +88,26 @@ pub fn enter(input: Input) -> Result<()> {
     }
 }
 
-/// As [`enter`], for what needs no tunnel: on the running kernel, whatever it has.
+/// As [`enter`], for what needs no tunnel: on the running kernel, whatever it has. `programs` are needed
+/// besides, each with the package that has it, and there is a [control group](groups::group).
 ///
 /// # Errors
 /// What is missing and cannot be set up, in a sentence.
-pub fn enter_without_tunnel() -> Result<()> {
+pub fn enter_without_tunnel(programs: &[(&str, &str)]) -> Result<()> {
     if Stage::current()? == Stage::Isolated {
-        return isolation::settle();
+        isolation::settle()?;
+        return groups::show();
     }
     expect_root()?;
     run_script(&mut Command::new(source_root().join("scripts/packages")))?;
-    isolation::restart(|_| ())
+    // Where a program is there its package is not asked for: it may be another's build of the same, and
+    // the two exclude one another.
+    let missing = programs.iter().filter(|(program, _)| !is_there(program));
+    let packages: Vec<_> = missing.map(|(_, package)| package).collect();
+    if !packages.is_empty() {
+        run_script(Command::new(source_root().join("scripts/packages")).args(packages))?;
+    }
+    isolation::restart(groups::reserve()?)
 }
 
 fn expect_root() -> Result<()> {
@@ -118,6 +128,12 @@ fn missing_in_kernel() -> Option<String> {
         Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
         Err(e) => Some(format!("cannot run unshare: {e}")),
     }
+}
+
+/// Whether a program is on the PATH, or at its place.
+fn is_there(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
 }
 
 /// Runs a script of this repository, its output going where ours goes.

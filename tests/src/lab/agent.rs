@@ -34,6 +34,7 @@ impl Node {
              datastore: file\n\
              asNumber: {AS_NUMBER}\n\
              holdTimeSeconds: {hold_time}\n\
+             gracefulRestart: {{enabled: {graceful_restart}, restartTimeSeconds: {hold_time}}}\n\
              pools:\n\
              - {{cidr: {POOL}, blockSize: 26, encapsulation: IPIP}}\n\
              blocks: [{block}]\n\
@@ -42,6 +43,7 @@ impl Node {
             address = self.address(),
             run_dir = self.run_dir().display(),
             hold_time = self.hold_time(),
+            graceful_restart = self.graceful_restart(),
             block = self.block(),
         );
         for peer in self.others() {

@@ -22,6 +22,14 @@ impl Node {
         self.start_bird_that_claims(&[])
     }
 
+    /// Starts BIRD after it was killed: it takes over what the kernel has, as Calico's does.
+    ///
+    /// # Errors
+    /// As [`start_bird`](Self::start_bird).
+    pub fn start_bird_again(&self) -> Result<()> {
+        self.run_bird(&["-R"])
+    }
+
     /// The same with a BIRD that announces these prefixes too, which are not its own.
     ///
     /// # Errors
@@ -33,8 +41,13 @@ impl Node {
         let file = self.directory().join("bird.conf");
         fs::write(&file, self.bird_configuration(claims))
             .with_context(|| format!("cannot write {}", file.display()))?;
+        self.run_bird(&[])
+    }
+
+    fn run_bird(&self, options: &[&str]) -> Result<()> {
+        let file = self.directory().join("bird.conf");
         let mut command = within(self.namespace(), "bird");
-        command.arg("-f").arg("-c").arg(&file).arg("-s").arg(self.bird_socket());
+        command.args(options).arg("-f").arg("-c").arg(&file).arg("-s").arg(self.bird_socket());
         let mut process = Process::start(&mut command, &self.directory().join("bird.log"))?;
         eventually("bird answers", SOON, || {
             process.check()?;
@@ -87,12 +100,15 @@ filter via_tunnel {{
 protocol kernel {{
     scan time 2;
     metric 0;
+    persist;
+    graceful restart;
     ipv4 {{ import none; export where proto != "claims"; }};
 }}
 template bgp mesh {{
     local {address} as {AS_NUMBER};
     direct;
     connect delay time 2;
+    graceful restart;
     ipv4 {{
         gateway direct;
         next hop self;

@@ -7,6 +7,7 @@
 //! | [`bird`] | a node run by BIRD instead, as Calico would configure it |
 //! | [`pod`] | pods, made by the plugin as a container runtime would, or plumbed by hand |
 //! | [`ping`], [`capture`], [`packet`] | traffic, and looking at it |
+//! | [`monitor`] | what happens to a routing table |
 //! | [`command`], [`wait`] | programs, and waiting for what they bring about |
 //! | [`report`] | what one needs to see when a scenario fails |
 //!
@@ -18,6 +19,7 @@ pub mod agent;
 pub mod bird;
 pub mod capture;
 pub mod command;
+pub mod monitor;
 pub mod node;
 pub mod packet;
 pub mod ping;
@@ -28,7 +30,7 @@ pub mod wait;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
@@ -66,6 +68,8 @@ pub(crate) struct Shared {
     nodes: Mutex<Vec<Node>>,
     /// The hold time that agents started from now on propose, in seconds.
     hold_time: AtomicU16,
+    /// Whether agents that are started from now on do graceful restart.
+    graceful_restart: AtomicBool,
 }
 
 impl Shared {
@@ -82,6 +86,11 @@ impl Shared {
     /// The hold time that agents are to propose, in seconds.
     pub(crate) fn hold_time(&self) -> u16 {
         self.hold_time.load(Ordering::Relaxed)
+    }
+
+    /// Whether agents are to do graceful restart.
+    pub(crate) fn graceful_restart(&self) -> bool {
+        self.graceful_restart.load(Ordering::Relaxed)
     }
 
     /// The lab's directory.
@@ -112,7 +121,9 @@ impl Lab {
         fs::create_dir_all(&directory)
             .with_context(|| format!("cannot make {}", directory.display()))?;
         let hold_time = AtomicU16::new(DEFAULT_HOLD_TIME);
-        let shared = Shared { name, directory, nodes: Mutex::default(), hold_time };
+        let graceful_restart = AtomicBool::new(true);
+        let shared =
+            Shared { name, directory, nodes: Mutex::default(), hold_time, graceful_restart };
         let switch = shared.switch();
         let lab = Self { shared: Arc::new(shared) };
         ip(None, &[format!("netns add {switch}")])?;
@@ -171,8 +182,14 @@ impl Lab {
         self.shared.nodes()
     }
 
-    /// Has agents that are started from now on take a silent peer for dead after so many seconds, where
-    /// a scenario would have to wait for it. An emulated processor is slow: 9 is short enough.
+    /// Has agents that are started from now on do without graceful restart.
+    pub fn without_graceful_restart(&self) {
+        self.shared.graceful_restart.store(false, Ordering::Relaxed);
+    }
+
+    /// Has agents that are started from now on take a silent peer for dead after so many seconds, and
+    /// wait as long for its restart, where a scenario would have to wait for it. An emulated processor
+    /// is slow: 9 is short enough.
     pub fn set_hold_time(&self, seconds: u16) {
         self.shared.hold_time.store(seconds, Ordering::Relaxed);
     }

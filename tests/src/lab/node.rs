@@ -10,6 +10,7 @@ use ipnetwork::Ipv4Network;
 
 use super::capture::Capture;
 use super::command::{NAMESPACES, Outcome, Process, ip, run, within};
+use super::monitor::RouteMonitor;
 use super::ping::{Pinging, Pings, ping};
 use super::{ROUTER, Shared};
 
@@ -148,6 +149,11 @@ impl Node {
         self.0.lab.upgrade().map_or(super::DEFAULT_HOLD_TIME, |lab| lab.hold_time())
     }
 
+    /// Whether its agent is to do graceful restart.
+    pub(crate) fn graceful_restart(&self) -> bool {
+        self.0.lab.upgrade().is_none_or(|lab| lab.graceful_restart())
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.0.name
@@ -204,6 +210,20 @@ impl Node {
     /// When it cannot be run. That it fails is an outcome.
     pub fn run(&self, program: impl AsRef<Path>, arguments: &[&str]) -> Result<Outcome> {
         run(within(&self.0.namespace, program).args(arguments), "")
+    }
+
+    /// Starts a program on the node. What it says goes to a file of this name in the node's directory.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(
+        &self,
+        program: impl AsRef<Path>,
+        arguments: &[&str],
+        log: &str,
+    ) -> Result<Process> {
+        let mut command = within(&self.0.namespace, program);
+        Process::start(command.args(arguments), &self.0.directory.join(log))
     }
 
     /// Runs `ip` with these words on the node: what it prints.
@@ -315,6 +335,14 @@ impl Node {
     /// When tcpdump does not start.
     pub fn capture(&self, interface: &str, filter: &str) -> Result<Capture> {
         Capture::start(&self.0.namespace, interface, filter, &self.0.directory)
+    }
+
+    /// Follows what happens to the node's routing table.
+    ///
+    /// # Errors
+    /// When `ip monitor` does not start.
+    pub fn monitor_routes(&self) -> Result<RouteMonitor> {
+        RouteMonitor::start(&self.0.namespace, &self.0.directory)
     }
 
     /// Pings from the node itself.

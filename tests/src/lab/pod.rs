@@ -12,6 +12,7 @@ use super::capture::Capture;
 use super::command::{Outcome, ip, namespace_path, run, within};
 use super::node::Node;
 use super::ping::{Pinging, Pings, ping};
+use super::wait::{SOON, eventually};
 use crate::environment::built;
 
 /// The interface inside a pod.
@@ -22,6 +23,9 @@ const KUBERNETES_NAMESPACE: &str = "default";
 
 /// The version of the CNI specification that the lab's runtime speaks.
 const CNI_VERSION: &str = "1.0.0";
+
+/// The plugin's error while no agent has described the node.
+const TRY_AGAIN_LATER: &str = r#""code":11,"#;
 
 /// A pod.
 #[derive(Debug, Clone)]
@@ -40,7 +44,12 @@ impl Node {
     /// When the plugin fails; its error is in the text.
     pub fn add_pod(&self, name: &str) -> Result<Pod> {
         let namespace = self.pod_namespace(name)?;
-        let outcome = self.cni("ADD", name, &self.netconf(), &[])?;
+        // An agent that answers may still be on its way: a runtime tries again then, too.
+        let outcome = eventually("the node is described for the plugin", SOON, || {
+            let outcome = self.cni("ADD", name, &self.netconf(), &[])?;
+            ensure!(!outcome.stdout.contains(TRY_AGAIN_LATER), "{}", outcome.stdout);
+            Ok(outcome)
+        })?;
         let said = outcome.ok().with_context(|| format!("ADD of pod {name}"))?;
         let result: Value = serde_json::from_str(&said).context("the result is no JSON")?;
         let address = result["ips"][0]["address"]

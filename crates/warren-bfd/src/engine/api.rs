@@ -86,6 +86,9 @@ pub struct Event {
     /// Of a session that went down, until when no fault was known: its silence began then.
     /// Whatever proves later than that that the peer can be reached is newer news.
     pub last_up: Instant,
+    /// Of a session that went down, whether the peer's BFD goes on while its control plane restarts:
+    /// the C bit of the last packet before.
+    pub control_plane_independent: bool,
 }
 
 impl Event {

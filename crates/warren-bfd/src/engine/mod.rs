@@ -233,11 +233,13 @@ impl Engine {
         act: impl FnOnce(&mut Entry) -> Option<Change>,
     ) {
         let Some(entry) = self.entries.get_mut(&key) else { return };
+        let control_plane_independent = entry.session.remote().control_plane_independent;
         let change = act(entry);
         if let Some(change) = change {
             entry.count(change);
             let last_up = entry.session.last_up();
-            outputs.push(Output::Changed(Event { key, change, last_up }));
+            let event = Event { key, change, last_up, control_plane_independent };
+            outputs.push(Output::Changed(event));
         }
         if entry.session.state() != entry.state {
             entry.state = entry.session.state();

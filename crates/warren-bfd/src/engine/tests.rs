@@ -213,6 +213,24 @@ fn a_failure_tells_until_when_there_was_no_sign_of_it() {
 }
 
 #[test]
+fn a_failure_tells_whether_the_peers_bfd_outlives_its_control_plane() {
+    for control_plane_independent in [false, true] {
+        let mut node = Node::new(&[settings(PEER, Hops::Single)]);
+        let name = node.bring_up(PEER, Hops::Single);
+        let up = Packet {
+            your_discriminator: Some(name),
+            control_plane_independent,
+            ..packet(State::Up)
+        };
+        node.hear(PEER, Hops::Single, 255, &up.encode());
+        node.engine.turn(node.now + Duration::from_secs(5), &mut node.outputs);
+        let events = node.events();
+        assert_eq!(events[0].failure(), Some(Cause::DetectionTimeExpired));
+        assert_eq!(events[0].control_plane_independent, control_plane_independent);
+    }
+}
+
+#[test]
 fn a_peers_admin_down_is_no_failure() {
     let mut node = Node::new(&[settings(PEER, Hops::Single)]);
     let name = node.bring_up(PEER, Hops::Single);

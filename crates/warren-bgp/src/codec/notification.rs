@@ -36,6 +36,8 @@ pub mod cease {
     pub const OUT_OF_RESOURCES: u8 = 8;
     /// BFD cannot reach the peer any more (RFC 9384, 3).
     pub const BFD_DOWN: u8 = 10;
+    /// The session is not to be restarted gracefully; why it ends is in the data (RFC 8538, 3).
+    pub const HARD_RESET: u8 = 9;
 }
 
 /// What the codes are called (RFC 4271, 4.5; RFC 7313, 5; RFC 9687, 5).
@@ -103,6 +105,24 @@ impl Notification {
         Self { code, subcode, data: vec![] }
     }
 
+    /// Whether the session is to end for good (RFC 8538, 3).
+    pub fn is_hard_reset(&self) -> bool {
+        (self.code, self.subcode) == (code::CEASE, cease::HARD_RESET)
+    }
+
+    /// The same as a Hard Reset, which carries code, subcode and data (RFC 8538, 3.1).
+    pub fn into_hard_reset(self) -> Self {
+        let mut data = vec![self.code, self.subcode];
+        data.extend(self.data);
+        Self { data, ..Self::new(code::CEASE, cease::HARD_RESET) }
+    }
+
+    /// What a Hard Reset carries.
+    fn carried(&self) -> Option<Self> {
+        let (&[code, subcode], data) = self.data.split_first_chunk()?;
+        self.is_hard_reset().then(|| Self { code, subcode, data: data.to_vec() })
+    }
+
     /// The text that an operator has sent along (RFC 9003); `None` if there is none, or if it
     /// cannot be read. Control characters are left out, for it ends up in logs.
     pub fn communication(&self) -> Option<String> {
@@ -132,9 +152,11 @@ impl fmt::Display for Notification {
             None if self.subcode != 0 => write!(f, "/subcode {}", self.subcode)?,
             None => {}
         }
-        match self.communication() {
-            Some(text) => write!(f, ": {text}"),
-            None => Ok(()),
+        match (self.communication(), self.carried()) {
+            (Some(text), _) => write!(f, ": {text}"),
+            // What it carries may claim to be another one: once is enough.
+            (None, Some(carried)) if !carried.is_hard_reset() => write!(f, " ({carried})"),
+            _ => Ok(()),
         }
     }
 }

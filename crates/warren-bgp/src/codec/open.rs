@@ -4,7 +4,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use rustbgpd_wire as wire;
 
 use super::SessionReset;
-use crate::message::{Capability, Family, Open};
+use crate::message::{Capability, Family, GracefulRestart, Open};
 
 /// Stands in the two-octet field for an AS number that needs four (RFC 6793, 9).
 pub const AS_TRANS: u16 = 23456;
@@ -57,6 +57,20 @@ fn from_wire(capability: &wire::Capability) -> Capability {
             None => other(capability),
         },
         wire::Capability::RouteRefresh => Capability::RouteRefresh,
+        wire::Capability::GracefulRestart {
+            restart_state,
+            notification,
+            restart_time,
+            families,
+        } => Capability::GracefulRestart(GracefulRestart {
+            restarting: *restart_state,
+            notification: *notification,
+            restart_time: *restart_time,
+            families: families
+                .iter()
+                .filter_map(|it| Some((family(it.afi, it.safi)?, it.forwarding_preserved)))
+                .collect(),
+        }),
         wire::Capability::FourOctetAs { asn } => Capability::FourOctetAs(*asn),
         _ => other(capability),
     }
@@ -78,6 +92,20 @@ fn to_wire(capability: &Capability) -> wire::Capability {
             wire::Capability::MultiProtocol { afi, safi }
         }
         Capability::RouteRefresh => wire::Capability::RouteRefresh,
+        Capability::GracefulRestart(restart) => wire::Capability::GracefulRestart {
+            restart_state: restart.restarting,
+            notification: restart.notification,
+            restart_time: restart.restart_time,
+            families: restart
+                .families
+                .iter()
+                .map(|(family, forwarding_preserved)| {
+                    let (afi, safi) = afi_safi(*family);
+                    let forwarding_preserved = *forwarding_preserved;
+                    wire::capability::GracefulRestartFamily { afi, safi, forwarding_preserved }
+                })
+                .collect(),
+        },
         Capability::FourOctetAs(asn) => wire::Capability::FourOctetAs { asn: *asn },
         Capability::Other { code, value } => {
             wire::Capability::Unknown { code: *code, data: Bytes::copy_from_slice(value) }

@@ -1,6 +1,7 @@
 //! What a peer was told, and what it is still to be told.
 
 use std::collections::{BTreeSet, HashMap};
+use std::mem;
 use std::sync::Arc;
 
 use ipnetwork::IpNetwork;
@@ -15,14 +16,18 @@ pub(super) struct AdjRibOut {
     pending: BTreeSet<IpNetwork>,
     /// What the peer has; `None` where it wants to be told again (RFC 2918).
     advertised: HashMap<IpNetwork, Option<Arc<Attributes>>>,
-    /// Whether the peer is still to hear that it has all routes (RFC 4724, 2).
-    end_of_rib: bool,
+    /// The families of which the peer is still to hear that it has all routes (RFC 4724, 2).
+    end_of_rib: BTreeSet<Family>,
 }
 
 impl AdjRibOut {
-    /// For a new session: everything in `routes` is to be told.
-    pub(super) fn new(routes: impl Iterator<Item = IpNetwork>, end_of_rib: bool) -> Self {
-        Self { pending: routes.collect(), advertised: HashMap::new(), end_of_rib }
+    /// For a new session: everything in `routes` is to be told, and the end of these families.
+    pub(super) fn new(routes: impl Iterator<Item = IpNetwork>, families: &[Family]) -> Self {
+        Self {
+            pending: routes.collect(),
+            advertised: HashMap::new(),
+            end_of_rib: families.iter().copied().collect(),
+        }
     }
 
     pub(super) fn changed(&mut self, prefix: IpNetwork) {
@@ -49,14 +54,16 @@ impl AdjRibOut {
     }
 
     pub(super) fn is_up_to_date(&self) -> bool {
-        self.pending.is_empty() && !self.end_of_rib
+        self.pending.is_empty() && self.end_of_rib.is_empty()
     }
 
     /// The news of at most `limit` destinations, withdrawals first, then one update for each set of
-    /// equal attributes. `export` says what the peer is to have now, interned.
+    /// equal attributes. `export` says what the peer is to have now, interned; `complete`, whether
+    /// that is all there will be, so that the end may be told.
     pub(super) fn take(
         &mut self,
         limit: usize,
+        complete: bool,
         mut export: impl FnMut(&IpNetwork) -> Option<Arc<Attributes>>,
     ) -> Vec<Update> {
         let mut withdrawals = Update::default();
@@ -85,9 +92,8 @@ impl AdjRibOut {
         if !withdrawals.withdrawn.is_empty() {
             updates.insert(0, withdrawals);
         }
-        if self.end_of_rib && self.pending.is_empty() {
-            self.end_of_rib = false;
-            updates.push(Update::default());
+        if complete && self.pending.is_empty() {
+            updates.extend(mem::take(&mut self.end_of_rib).into_iter().map(Update::end_of_rib));
         }
         updates
     }

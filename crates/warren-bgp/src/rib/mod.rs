@@ -17,6 +17,7 @@ mod export;
 mod interner;
 mod judgement;
 mod outcome;
+mod restart;
 mod session;
 
 use std::collections::btree_map::Entry;
@@ -34,6 +35,8 @@ use decision::Path;
 use export::Target;
 use interner::Interner;
 use judgement::{judge, policy_of};
+
+use restart::Stale;
 
 pub use outcome::{BestPath, Counts, FirstRefusal, PathChange};
 pub use session::Session;
@@ -61,6 +64,10 @@ pub struct Rib {
     changes: BTreeMap<IpNetwork, Option<BestPath>>,
     first_refusals: Vec<FirstRefusal>,
     attributes: Interner,
+    /// What is kept of sessions that have ended, by peer.
+    stale: BTreeMap<IpAddr, Stale>,
+    /// Whether route selection is deferred (RFC 4724, 4.1).
+    deferred: bool,
 }
 
 /// What is kept of an Established session.
@@ -124,15 +131,16 @@ impl Rib {
     /// A session is Established: its peer is to be told of all routes that concern it.
     pub fn peer_up(&mut self, session: Session) {
         let peer = session.peer;
-        self.peer_down(peer);
+        if self.peers.contains_key(&peer) {
+            self.peer_down(peer);
+        }
         let (group, prefixes): (_, Vec<IpNetwork>) = if session.is_of_mesh() {
             (&mut self.mesh, self.for_mesh.iter().copied().collect())
         } else {
             (&mut self.others, self.routes.keys().copied().collect())
         };
         group.insert(peer);
-        let out =
-            AdjRibOut::new(prefixes.into_iter(), session.families.contains(&Family::Ipv4Unicast));
+        let out = AdjRibOut::new(prefixes.into_iter(), &session.families);
         let policy = policy_of(&self.peer_policies, peer);
         let session = Arc::new(session);
         let routes = PeerRoutes { session, policy, received: HashSet::new(), out };
@@ -142,19 +150,22 @@ impl Rib {
 
     /// A session has ended: its peer's routes go.
     pub fn peer_down(&mut self, peer: IpAddr) {
-        let Some(gone) = self.peers.remove(&peer) else { return };
-        self.mesh.remove(&peer);
-        self.others.remove(&peer);
-        self.out_of_date.remove(&peer);
-        for prefix in gone.received {
-            self.remove_path(prefix, &gone.session);
-        }
+        self.peer_restarting(peer, &[]);
     }
 
     /// The peer is none any more: what was counted of it is forgotten too.
     pub fn forget_peer(&mut self, peer: IpAddr) {
         self.peer_down(peer);
         self.refused.remove(&peer);
+    }
+
+    /// The session's own part of a peer's end; what was received is left to the caller.
+    fn end_session(&mut self, peer: IpAddr) -> Option<PeerRoutes> {
+        let gone = self.peers.remove(&peer)?;
+        self.mesh.remove(&peer);
+        self.others.remove(&peer);
+        self.out_of_date.remove(&peer);
+        Some(gone)
     }
 
     /// Takes what a peer announced and withdrew. Without a session with it nothing happens.
@@ -165,12 +176,15 @@ impl Rib {
             if routes.received.remove(&prefix) {
                 let session = Arc::clone(&routes.session);
                 self.remove_path(prefix, &session);
+            } else {
+                self.withdraw_stale(peer, prefix);
             }
         }
         let Some(attributes) = update.attributes else { return };
         let attributes = self.attributes.intern(attributes);
         for prefix in update.announced {
             let prefix = network(prefix.ip(), prefix.prefix());
+            self.refresh_stale(peer, &prefix);
             self.put_path(prefix, peer, Arc::clone(&attributes));
         }
     }
@@ -221,12 +235,15 @@ impl Rib {
         type Source = Option<(*const Session, *const Attributes)>;
         let mut exported: HashMap<(Source, export::Passed), Option<Arc<Attributes>>> =
             HashMap::new();
-        let updates = out.take(limit, |prefix| {
+        let complete = !self.deferred;
+        let updates = out.take(limit, complete, |prefix| {
             if !target.reaches(prefix) {
                 return None;
             }
             let path = match &known.get(prefix)?.best {
                 Best::None => return None,
+                // Not selected yet (RFC 4724, 4.1).
+                Best::Learned(_) if !complete => return None,
                 Best::Own => None,
                 Best::Learned(path) => Some(path),
             };
@@ -243,7 +260,7 @@ impl Rib {
                 })
                 .clone()
         });
-        if out.is_up_to_date() {
+        if out.is_up_to_date() || (!complete && updates.is_empty()) {
             self.out_of_date.remove(&peer);
         }
         updates
@@ -251,12 +268,13 @@ impl Rib {
 
     /// Whether [`take_changes`](Self::take_changes) may have something.
     pub fn has_changes(&self) -> bool {
-        !self.changes.is_empty()
+        !self.deferred && !self.changes.is_empty()
     }
 
     /// At most `limit` of the destinations whose best path is not what was reported last.
     pub fn take_changes(&mut self, limit: usize) -> Vec<PathChange> {
         let mut changes = Vec::new();
+        let limit = if self.deferred { 0 } else { limit };
         for _ in 0..limit {
             let Some((prefix, reported)) = self.changes.pop_first() else { break };
             let best = self.routes.get(&prefix).and_then(|route| route.best.reported());
@@ -278,6 +296,7 @@ impl Rib {
         Counts {
             received: routes.map_or(0, |routes| routes.received.len()),
             advertised: routes.map_or(0, |routes| routes.out.advertised()),
+            stale: self.stale.get(&peer).map_or(0, Stale::len),
             refused: self.refused.get(&peer).cloned().unwrap_or_default(),
         }
     }
@@ -362,5 +381,7 @@ impl Rib {
 
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod restart_tests;
 #[cfg(test)]
 mod tests;

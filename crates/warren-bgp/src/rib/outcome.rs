@@ -41,6 +41,8 @@ pub struct FirstRefusal {
 pub struct Counts {
     /// Prefixes that it announces now, refused ones included.
     pub received: usize,
+    /// Prefixes that it announced in a session that has ended, that are kept (RFC 4724, 4.2).
+    pub stale: usize,
     /// Prefixes that it was told of and that still hold.
     pub advertised: usize,
     /// How often a prefix that it announced was refused, in all its sessions.

@@ -44,6 +44,10 @@ fn announce(prefixes: &[&str], attributes: Attributes) -> Update {
     }
 }
 
+fn end_of_rib() -> Update {
+    Update::end_of_rib(Family::Ipv4Unicast)
+}
+
 fn withdraw(prefixes: &[&str]) -> Update {
     Update { withdrawn: prefixes.iter().map(|p| prefix(p)).collect(), ..Update::default() }
 }
@@ -58,7 +62,7 @@ fn rib(sessions: &[Session]) -> Rib {
     rib.set_import_policy(pools());
     for session in sessions {
         rib.peer_up(session.clone());
-        assert_eq!(rib.take_updates(session.peer, 10), [Update::default()], "End-of-RIB");
+        assert_eq!(rib.take_updates(session.peer, 10), [end_of_rib()], "End-of-RIB");
     }
     rib
 }
@@ -119,7 +123,7 @@ fn a_mesh_peers_route_concerns_no_other_mesh_peer() {
     rib.update(internal(1).peer, announce(&[BLOCK], via(1)));
     assert!(out_of_date(&rib).is_empty());
     rib.peer_up(internal(4));
-    assert_eq!(rib.take_updates(internal(4).peer, 10), [Update::default()]);
+    assert_eq!(rib.take_updates(internal(4).peer, 10), [end_of_rib()]);
 }
 
 #[test]
@@ -160,9 +164,9 @@ fn a_new_peer_is_told_everything_then_end_of_rib() {
     while out_of_date(&rib).contains(&peer) {
         told.extend(rib.take_updates(peer, 3));
     }
-    assert_eq!(told.pop(), Some(Update::default()), "End-of-RIB is the last");
+    assert_eq!(told.pop(), Some(end_of_rib()), "End-of-RIB is the last");
     assert_eq!(told.iter().map(|update| update.announced.len()).sum::<usize>(), 9);
-    assert!(!told.iter().any(Update::is_end_of_rib));
+    assert!(!told.iter().any(|update| update.end_of_rib.is_some()));
 }
 
 #[test]

@@ -82,15 +82,28 @@ pub enum Event {
     RequestRefresh(Family),
     /// The session cannot be kept up, for this reason: Cease, Out of Resources.
     Overload(String),
-    /// BFD cannot reach the peer any more: Cease, BFD Down (RFC 9384). A session that came up when
-    /// BFD's silence had begun already stays: it is the newer news (RFC 5882, 4.3.2: a peer that
-    /// restarts gracefully is not to be disturbed by its BFD's doing so too).
-    BfdDown {
-        /// Why, in words.
-        reason: String,
-        /// Until when BFD knew of no fault.
-        last_up: Instant,
-    },
+    /// BFD cannot reach the peer any more.
+    BfdDown(BfdDown),
+    /// This speaker is about to restart: the session ends without a word where the peer will keep
+    /// the routes for it (RFC 4724, 4), and as by [`ManualStop`](Self::ManualStop) elsewhere.
+    Handover,
+}
+
+/// A BFD session that has failed.
+///
+/// It ends the Established session for good, with Cease, BFD Down (RFC 9384): no restart has begun
+/// yet, so the way to the peer's routes is gone (RFC 5882, 4.3.2.2.2). A session that came up when
+/// BFD's silence had begun already stays: it is the newer news.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BfdDown {
+    /// Why, in words.
+    pub reason: String,
+    /// Until when BFD knew of no fault.
+    pub last_up: Instant,
+    /// Whether the peer's BFD goes on while its BGP restarts: its C bit. If so, the routes that are
+    /// kept for it go too (RFC 5882, 4.3.2.1); else its restart may be all that has failed BFD, and
+    /// they stay (4.3.2.2).
+    pub control_plane_independent: bool,
 }
 
 /// What the driver is to do, in this order.
@@ -105,8 +118,18 @@ pub enum Action {
     Close(ConnectionId),
     /// A session is Established.
     Up(Negotiated),
-    /// The Established session has ended, for this reason: its routes are to be forgotten.
-    Down(String),
+    /// The Established session has ended. Its routes are to be forgotten, but for those of `kept`
+    /// families, which stay until [`Action::Sweep`] (RFC 4724, 4.2). What is stale already goes in
+    /// any case.
+    Down {
+        /// Why it has ended.
+        reason: String,
+        /// The families whose routes become stale.
+        kept: Vec<Family>,
+    },
+    /// The routes of this family that the peer has not announced again since its session ended are
+    /// to be forgotten.
+    Sweep(Family),
     /// Routes that the peer announced or withdrew.
     Update(Update),
     /// The peer wants all routes of the family again.
@@ -130,6 +153,22 @@ pub struct Negotiated {
     pub four_octet_as: bool,
     /// Whether the peer can be asked for its routes again (RFC 2918).
     pub route_refresh: bool,
+    /// What the peer says of its restarts, if both sides can do graceful restart.
+    pub graceful_restart: Option<PeerRestart>,
+}
+
+/// What a peer says of its restarts (RFC 4724, 3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerRestart {
+    /// Whether it has restarted and waits for its peers' routes.
+    pub restarting: bool,
+    /// Whether both sides have set the N bit (RFC 8538, 2).
+    pub notification: bool,
+    /// How long it will need to come back.
+    pub restart_time: Duration,
+    /// The families whose routes are to be kept meanwhile, each with whether it has gone on
+    /// forwarding during its last restart.
+    pub families: Vec<(Family, bool)>,
 }
 
 /// Errors in UPDATEs that cost no session (RFC 7606; its section 8 wants operators to see them).

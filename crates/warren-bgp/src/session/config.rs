@@ -26,6 +26,9 @@ pub struct PeerConfig {
     /// Whether a NEXT_HOP in 127.0.0.0/8 is taken: true only of a session that itself runs over
     /// loopback addresses, for such an address never appears on a wire (RFC 1122, 3.2.1.3).
     pub loopback_next_hops: bool,
+    /// What to say of this speaker's restarts, and whether to keep a restarting peer's routes;
+    /// neither where it is missing.
+    pub graceful_restart: Option<GracefulRestart>,
 }
 
 impl PeerConfig {
@@ -35,9 +38,58 @@ impl PeerConfig {
     }
 }
 
+/// How this speaker restarts (RFC 4724; RFC 8538).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GracefulRestart {
+    /// How long peers may keep this speaker's routes while it is away.
+    pub restart_time: RestartTime,
+    /// Whether a NOTIFICATION and the hold timer count as a restart too (the N bit).
+    pub notification: bool,
+}
+
+impl Default for GracefulRestart {
+    /// 120 s, and the N bit.
+    fn default() -> Self {
+        Self { restart_time: RestartTime::DEFAULT, notification: true }
+    }
+}
+
+/// A restart time in seconds, at most 4095: it has 12 bits (RFC 4724, 3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RestartTime(u16);
+
+impl RestartTime {
+    /// 120 s, as every known implementation has it.
+    pub const DEFAULT: Self = Self(120);
+
+    /// A restart time of that many seconds.
+    ///
+    /// # Errors
+    /// More than 4095 have no room in the capability.
+    pub fn from_secs(seconds: u16) -> Result<Self, InvalidRestartTime> {
+        if seconds < 4096 { Ok(Self(seconds)) } else { Err(InvalidRestartTime(seconds)) }
+    }
+
+    /// In seconds.
+    pub fn as_secs(self) -> u16 {
+        self.0
+    }
+}
+
+impl Default for RestartTime {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// A restart time that has no room in the capability.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("restart time {0} s is not allowed: give 4095 s at most (RFC 4724, 3)")]
+pub struct InvalidRestartTime(u16);
+
 /// The families that this speaker can exchange routes of. Others in [`PeerConfig::families`] are
 /// not offered to the peer.
-pub const SUPPORTED_FAMILIES: [Family; 1] = [Family::Ipv4Unicast];
+pub const SUPPORTED_FAMILIES: [Family; 2] = [Family::Ipv4Unicast, Family::Ipv6Unicast];
 
 /// A hold time in seconds: 0, which means no keepalives, or at least 3 (RFC 4271, 4.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -4,6 +4,8 @@ use crate::codec::{Decoded, SessionReset};
 use crate::message::{Family, Notification};
 
 use super::backoff::Backoff;
+use super::negotiate::Past;
+use super::restart::Stale;
 use super::{Action, ConnectionId, Negotiated, PeerConfig, UpdateErrors};
 
 /// An event, with the number that RFC 4271 gives it. Those that need a DelayOpenTimer (12, 20) or
@@ -47,6 +49,13 @@ pub(super) enum FsmEvent {
     UpdateMsg(Decoded),
     /// Event 28: UpdateMsgErr.
     UpdateMsgErr(SessionReset),
+    /// The peer has opened another connection in place of the one of its Established session, which
+    /// it has forgotten (RFC 4724, 4.2).
+    PeerRestarted,
+    /// This speaker is about to restart: not a word to the peer (RFC 4724, 4).
+    Handover,
+    /// BFD cannot reach the peer any more, for this reason (RFC 9384).
+    BfdDown(String),
     /// A ROUTE-REFRESH, which is younger than the list (RFC 2918); `None` if it is to be ignored.
     RouteRefreshMsg(Option<Family>),
 }
@@ -61,6 +70,9 @@ pub(super) struct Shared {
     pub(super) update_errors: UpdateErrors,
     /// Whether to send OPENs without capabilities.
     pub(super) plain_open: bool,
+    pub(super) past: Past,
+    /// Routes of the peer that outlive their session.
+    pub(super) stale: Stale,
     /// What the driver is to do, in order.
     pub(super) actions: Vec<Action>,
 }

@@ -18,10 +18,14 @@ mod connection;
 mod fsm;
 mod negotiate;
 mod peer;
+mod restart;
 mod timers;
 
-pub use api::{Action, ConnectionId, Event, Negotiated, State, UpdateErrors};
-pub use config::{ConnectRetry, HoldTime, InvalidHoldTime, PeerConfig, SUPPORTED_FAMILIES};
+pub use api::{Action, BfdDown, ConnectionId, Event, Negotiated, PeerRestart, State, UpdateErrors};
+pub use config::{
+    ConnectRetry, GracefulRestart, HoldTime, InvalidHoldTime, InvalidRestartTime, PeerConfig,
+    RestartTime, SUPPORTED_FAMILIES,
+};
 pub use peer::Peer;
 
 #[cfg(test)]

@@ -2,21 +2,39 @@
 
 use std::time::Duration;
 
-use super::{Negotiated, PeerConfig, SUPPORTED_FAMILIES};
+use super::{Negotiated, PeerConfig, PeerRestart, SUPPORTED_FAMILIES};
 use crate::codec::{SessionReset, open};
-use crate::message::{Capability, Family, Open};
+use crate::message::{Capability, Family, GracefulRestart, Open};
 
 /// The code of the capability for a family (RFC 4760, 8).
 const MULTIPROTOCOL: u8 = 1;
 
+/// What this speaker's OPEN tells of its own past.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Past {
+    /// It has restarted and waits for its peers' routes (RFC 4724, 4.1).
+    pub(super) restarting: bool,
+    /// It has gone on forwarding, for all that the peer knows: through its restart, or since an
+    /// earlier session of this life.
+    pub(super) forwarding: bool,
+}
+
 /// The OPEN that this speaker sends; `plain` without capabilities, for a peer that does not know
 /// what they are (RFC 5492, 3).
-pub(super) fn our_open(config: &PeerConfig, plain: bool) -> Open {
+pub(super) fn our_open(config: &PeerConfig, plain: bool, past: Past) -> Open {
     let mut capabilities = Vec::new();
     if !plain {
         let offered = SUPPORTED_FAMILIES.into_iter().filter(|f| config.families.contains(f));
-        capabilities.extend(offered.map(Capability::Multiprotocol));
+        capabilities.extend(offered.clone().map(Capability::Multiprotocol));
         capabilities.push(Capability::RouteRefresh);
+        if let Some(restart) = &config.graceful_restart {
+            capabilities.push(Capability::GracefulRestart(GracefulRestart {
+                restarting: past.restarting,
+                notification: restart.notification,
+                restart_time: restart.restart_time.as_secs(),
+                families: offered.map(|family| (family, past.forwarding)).collect(),
+            }));
+        }
         capabilities.push(Capability::FourOctetAs(config.local_as));
     }
     Open {
@@ -74,9 +92,28 @@ pub(super) fn negotiate(
         peer_as: theirs.as_number,
         hold_time: Duration::from_secs(hold_time.into()),
         keepalive: Duration::from_secs(hold_time.into()) / 3,
+        graceful_restart: graceful_restart(ours, theirs, &common),
         families: common,
         four_octet_as: both(ours, theirs, |c| matches!(c, Capability::FourOctetAs(_))),
         route_refresh: both(ours, theirs, |c| *c == Capability::RouteRefresh),
+    })
+}
+
+/// What the peer says of its restarts, where both sides can do graceful restart. Of several such
+/// capabilities the last counts (RFC 4724, 3).
+fn graceful_restart(ours: &Open, theirs: &Open, families: &[Family]) -> Option<PeerRestart> {
+    let of = |open: &Open| {
+        open.capabilities.iter().rev().find_map(|capability| match capability {
+            Capability::GracefulRestart(restart) => Some(restart.clone()),
+            _ => None,
+        })
+    };
+    let (ours, theirs) = (of(ours)?, of(theirs)?);
+    Some(PeerRestart {
+        restarting: theirs.restarting,
+        notification: ours.notification && theirs.notification,
+        restart_time: Duration::from_secs(theirs.restart_time.into()),
+        families: theirs.families.into_iter().filter(|(it, _)| families.contains(it)).collect(),
     })
 }
 

@@ -1,15 +1,21 @@
 //! The arbiter over the connections of one peer.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::backoff::Backoff;
 use super::connection::{Connection, Direction};
 use super::fsm::{FsmEvent, Shared};
-use super::{Action, ConnectionId, Event, Negotiated, PeerConfig, State, UpdateErrors};
+use super::negotiate::Past;
+use super::restart::Stale;
+use super::{Action, BfdDown, ConnectionId, Event, Negotiated, PeerConfig, State, UpdateErrors};
 use crate::codec::notification::{self, cease, code};
 use crate::message::{Notification, Update};
+
+/// How long after a session came up a second connection may still be one that the peer had begun to
+/// open before (RFC 4271, 6.8). Later on it means that the peer has restarted.
+const COLLISION_WINDOW: Duration = Duration::from_secs(5);
 
 /// A peer: at most one connection that this speaker opens and one that the peer has opened, of
 /// which at most one gets beyond OpenSent (RFC 4271, 6.8).
@@ -29,17 +35,19 @@ pub struct Peer {
 struct Connections {
     outgoing: Connection,
     incoming: Option<Connection>,
+    newcomer: Option<Connection>,
 }
 
 impl Connections {
     fn iter(&self) -> impl Iterator<Item = &Connection> {
-        std::iter::once(&self.outgoing).chain(&self.incoming)
+        std::iter::once(&self.outgoing).chain(&self.incoming).chain(&self.newcomer)
     }
 
     fn get(&self, direction: Direction) -> Option<&Connection> {
         match direction {
             Direction::Outgoing => Some(&self.outgoing),
             Direction::Incoming => self.incoming.as_ref(),
+            Direction::Newcomer => self.newcomer.as_ref(),
         }
     }
 
@@ -47,6 +55,7 @@ impl Connections {
         match direction {
             Direction::Outgoing => Some(&mut self.outgoing),
             Direction::Incoming => self.incoming.as_mut(),
+            Direction::Newcomer => self.newcomer.as_mut(),
         }
     }
 }
@@ -62,15 +71,34 @@ impl Peer {
                 last_error: None,
                 update_errors: UpdateErrors::default(),
                 plain_open: false,
+                past: Past::default(),
+                stale: Stale::default(),
                 actions: Vec::new(),
             },
             started: false,
             connections: Connections {
                 outgoing: Connection::new(Direction::Outgoing),
                 incoming: None,
+                newcomer: None,
             },
             since: None,
         }
+    }
+
+    /// To be called before the start if this speaker has restarted and has gone on forwarding
+    /// meanwhile: its OPENs say so (RFC 4724, 3) until [`selected`](Self::selected).
+    pub fn restarted(&mut self) {
+        self.shared.past = Past { restarting: true, forwarding: true };
+    }
+
+    /// Route selection is not deferred any longer (RFC 4724, 4.1).
+    pub fn selected(&mut self) {
+        self.shared.past.restarting = false;
+    }
+
+    /// Whether routes of an ended session are kept for the peer to announce again.
+    pub fn has_stale(&self) -> bool {
+        self.shared.stale.deadline().is_some()
     }
 
     /// What is configured of it.
@@ -85,7 +113,8 @@ impl Peer {
 
     /// When to send [`Event::Timer`].
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.connections.iter().filter_map(Connection::next_deadline).min()
+        let connections = self.connections.iter().filter_map(Connection::next_deadline);
+        connections.chain(self.shared.stale.deadline()).min()
     }
 
     /// The state of the connection that has come furthest.
@@ -137,6 +166,17 @@ impl Peer {
                 let reason = "administratively shut down";
                 self.stop(now, cease::ADMINISTRATIVE_SHUTDOWN, reason);
             }
+            Event::Handover => {
+                if self.negotiated().is_some_and(|it| it.graceful_restart.is_some()) {
+                    for direction in Direction::ALL {
+                        if self.state_of(direction) == Some(State::Established) {
+                            self.dispatch(direction, now, FsmEvent::Handover);
+                        }
+                    }
+                }
+                let reason = "administratively shut down";
+                self.stop(now, cease::ADMINISTRATIVE_SHUTDOWN, reason);
+            }
             Event::Deconfigured => {
                 self.stop(now, cease::PEER_DECONFIGURED, "removed from the configuration");
             }
@@ -149,7 +189,10 @@ impl Peer {
             Event::Accepted(id) => self.accepted(now, id),
             Event::Bytes(id, octets) => self.receive(now, id, &octets),
             Event::Timer => {
-                for direction in [Direction::Outgoing, Direction::Incoming] {
+                if self.shared.stale.deadline().is_some_and(|deadline| deadline <= now) {
+                    self.sweep();
+                }
+                for direction in Direction::ALL {
                     while let Some(event) =
                         self.connections.get_mut(direction).and_then(|it| it.next_expired(now))
                     {
@@ -171,16 +214,7 @@ impl Peer {
                     }
                 }
             }
-            Event::BfdDown { reason, last_up } => {
-                let is_older = self.since.is_some_and(|since| since <= last_up);
-                for direction in [Direction::Outgoing, Direction::Incoming] {
-                    if is_older && self.state_of(direction) == Some(State::Established) {
-                        let cease = Notification::new(code::CEASE, cease::BFD_DOWN);
-                        let event = FsmEvent::AutomaticStop(cease, format!("BFD down: {reason}"));
-                        self.dispatch(direction, now, event);
-                    }
-                }
-            }
+            Event::BfdDown(failure) => self.bfd_down(now, &failure),
         }
         self.settle(now);
         if self.since.is_none() || self.state() != before {
@@ -209,12 +243,16 @@ impl Peer {
             FsmEvent::NotifMsg(it) => (it.code, it.subcode) == (code::CEASE, 7),
             _ => false,
         };
-        let error = collision.then(|| self.shared.last_error.clone());
+        let is_aside = collision || direction == Direction::Newcomer;
+        let error = is_aside.then(|| self.shared.last_error.clone());
         let Some(connection) = self.connections.get_mut(direction) else { return };
         connection.handle(now, event, &mut self.shared);
         // An incoming connection lives once.
         if self.connections.incoming.as_ref().is_some_and(|it| it.transport().is_none()) {
             self.connections.incoming = None;
+        }
+        if self.connections.newcomer.as_ref().is_some_and(|it| it.transport().is_none()) {
+            self.connections.newcomer = None;
         }
         // To lose against the other connection is no error as long as that one lives.
         if let Some(error) = error
@@ -236,15 +274,44 @@ impl Peer {
         if !self.started {
             return self.refuse(id, cease::CONNECTION_REJECTED);
         }
-        // Here a peer that has restarted would be let in to take the place of the session that it
-        // has forgotten (RFC 4724, 4.2).
         if self.established().is_some() {
-            return self.refuse(id, cease::COLLISION_RESOLUTION);
+            if !self.may_have_restarted(now) {
+                return self.refuse(id, cease::COLLISION_RESOLUTION);
+            }
+            // RFC 4724, 4.2, lets it take the session's place at once. Here its OPEN has to come
+            // first: anything on the peer's machine can open a connection.
+            self.dispatch(Direction::Newcomer, now, FsmEvent::OpenCollisionDump);
+            self.connections.newcomer = Some(Connection::new(Direction::Newcomer));
+            return self.dispatch(Direction::Newcomer, now, FsmEvent::TcpConnectionConfirmed(id));
         }
         // A peer opens one connection at a time: it has given the older one up.
         self.dispatch(Direction::Incoming, now, FsmEvent::OpenCollisionDump);
         self.connections.incoming = Some(Connection::new(Direction::Incoming));
         self.dispatch(Direction::Incoming, now, FsmEvent::TcpConnectionConfirmed(id));
+    }
+
+    /// Whether another connection may mean that the peer has restarted and has forgotten the
+    /// Established session.
+    fn may_have_restarted(&self, now: Instant) -> bool {
+        let is_over = |since| now.saturating_duration_since(since) >= COLLISION_WINDOW;
+        self.negotiated().is_some_and(|it| it.graceful_restart.is_some())
+            && self.since.is_some_and(is_over)
+    }
+
+    /// The session that the peer has forgotten ends, and the newcomer takes its place.
+    fn replace_established(&mut self, now: Instant) {
+        for direction in [Direction::Outgoing, Direction::Incoming] {
+            if self.state_of(direction) == Some(State::Established) {
+                self.dispatch(direction, now, FsmEvent::PeerRestarted);
+            }
+        }
+        self.promote_newcomer();
+    }
+
+    fn promote_newcomer(&mut self) {
+        if let Some(newcomer) = self.connections.newcomer.take() {
+            self.connections.incoming = Some(newcomer.into_incoming());
+        }
     }
 
     fn refuse(&mut self, id: ConnectionId, subcode: u8) {
@@ -254,16 +321,20 @@ impl Peer {
     }
 
     fn receive(&mut self, now: Instant, id: ConnectionId, octets: &[u8]) {
-        let Some(direction) = self.find(id) else { return };
-        if let Some(connection) = self.connections.get_mut(direction) {
+        let connection = self.find(id).and_then(|it| self.connections.get_mut(it));
+        if let Some(connection) = connection {
             connection.receive(octets);
         }
         // Until the octets or the connection are used up.
-        while self.find(id).is_some() {
+        while let Some(mut direction) = self.find(id) {
             let connection = self.connections.get_mut(direction);
             let Some(mut event) = connection.and_then(|it| it.next_message(&self.shared)) else {
                 return;
             };
+            if direction == Direction::Newcomer && matches!(event, FsmEvent::BgpOpen(_)) {
+                self.replace_established(now);
+                direction = Direction::Incoming;
+            }
             if let FsmEvent::BgpOpen(negotiated) = &event
                 && self.loses_collision(direction, now, negotiated.clone())
             {
@@ -279,7 +350,7 @@ impl Peer {
     fn loses_collision(&mut self, direction: Direction, now: Instant, theirs: Negotiated) -> bool {
         let other = match direction {
             Direction::Outgoing => Direction::Incoming,
-            Direction::Incoming => Direction::Outgoing,
+            Direction::Incoming | Direction::Newcomer => Direction::Outgoing,
         };
         if self.state_of(direction) != Some(State::OpenSent) {
             // A second OPEN is an error of another kind.
@@ -307,17 +378,46 @@ impl Peer {
 
     fn stop(&mut self, now: Instant, subcode: u8, reason: &str) {
         self.started = false;
-        for direction in [Direction::Incoming, Direction::Outgoing] {
+        for direction in [Direction::Newcomer, Direction::Incoming, Direction::Outgoing] {
             let cease = Notification::new(code::CEASE, subcode);
             self.dispatch(direction, now, FsmEvent::ManualStop(cease, reason.to_owned()));
         }
+        self.sweep();
         self.shared.last_error = Some(reason.to_owned());
+    }
+
+    fn bfd_down(&mut self, now: Instant, failure: &BfdDown) {
+        if self.established().is_none() {
+            if failure.control_plane_independent {
+                self.sweep();
+            }
+            return;
+        }
+        if self.since.is_none_or(|since| since > failure.last_up) {
+            return;
+        }
+        for direction in [Direction::Outgoing, Direction::Incoming] {
+            if self.state_of(direction) == Some(State::Established) {
+                let event = FsmEvent::BfdDown(format!("BFD down: {}", failure.reason));
+                self.dispatch(direction, now, event);
+            }
+        }
+    }
+
+    /// What is stale goes.
+    fn sweep(&mut self) {
+        let stale = self.shared.stale.forget();
+        self.shared.actions.extend(stale.into_iter().map(Action::Sweep));
     }
 
     /// Restores what the type promises.
     fn settle(&mut self, now: Instant) {
         if !self.started {
             return;
+        }
+        // The session that it waited beside has ended by itself.
+        if self.established().is_none() && self.connections.newcomer.is_some() {
+            self.promote_newcomer();
         }
         match self.state_of(Direction::Incoming) {
             // The session is as good as there: a second connection would only collide with it.

@@ -67,6 +67,7 @@ impl Speaker {
             passive,
             families: vec![Family::Ipv4Unicast],
             loopback_next_hops: false,
+            graceful_restart: None,
         };
         let machine = Peer::new(config, seed);
         self.peers.insert(peer, Neighbor { machine, is_up: false, ups: 0 });
@@ -147,13 +148,14 @@ impl Speaker {
                     self.rib.take_updates(from, usize::MAX);
                 }
             }
-            Action::Down(_) => {
+            Action::Down { kept, .. } => {
                 assert!(neighbor.is_up, "down without having been up");
                 neighbor.is_up = false;
                 if self.mistake != Some(Mistake::KeepsRoutes) {
-                    self.rib.peer_down(from);
+                    self.rib.peer_restarting(from, &kept);
                 }
             }
+            Action::Sweep(family) => self.rib.sweep(from, family),
             Action::Update(update) => {
                 assert!(neighbor.is_up, "an update without a session");
                 self.updates += 1;

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 use warren_types::node::NodeDescription;
+use warren_types::status::IpamBlock;
 use warren_types::wishes::Wishes;
 
-use super::{AllocateError, Survey, files, usage};
+use super::{AllocateError, StoreError, Survey, files};
 use crate::pick::{self, History, Space};
 
 /// One address of each family that the node has blocks of.
@@ -18,13 +20,11 @@ pub(super) fn addresses(
     markers: &[(u64, IpAddr)],
 ) -> Result<Vec<IpAddr>, AllocateError> {
     let freed: BTreeMap<IpAddr, u64> = markers.iter().map(|&(at, address)| (address, at)).collect();
-    let cool_down = node.cool_down_seconds.saturating_mul(1_000_000_000);
-    let cooled = match cool_down {
-        // What was freed and what is wanted in the same moment is not to depend on the clock.
-        0 => u64::MAX,
-        _ => files::monotonic_nanoseconds()?.saturating_sub(cool_down),
+    let history = History {
+        used: &survey.used,
+        freed: &freed,
+        cooled: cooled(Duration::from_secs(node.cool_down_seconds))?,
     };
-    let history = History { used: &survey.used, freed: &freed, cooled };
     let mut chosen = Vec::new();
     for is_family in [IpNetwork::is_ipv4 as fn(&IpNetwork) -> bool, IpNetwork::is_ipv6] {
         let of = |networks: &[IpNetwork]| -> Vec<IpNetwork> {
@@ -44,10 +44,10 @@ pub(super) fn addresses(
         }
         let blocks = within(blocks, &of(&wishes.pools))?;
         let space = Space { blocks: &blocks, reserved: &node.reserved };
-        chosen.push(pick::next(space, history).ok_or_else(|| AllocateError::Exhausted {
-            blocks: usage(&blocks, &node.reserved, &survey.used),
-            cooling: cooling(&blocks, history),
-        })?);
+        chosen.push(
+            pick::next(space, history)
+                .ok_or_else(|| AllocateError::Exhausted { blocks: usage(space, history) })?,
+        );
     }
     Ok(chosen)
 }
@@ -83,12 +83,32 @@ fn within(blocks: Vec<IpNetwork>, pools: &[IpNetwork]) -> Result<Vec<IpNetwork>,
     if found.is_empty() { Err(AllocateError::NoBlockInPools(pools.to_vec())) } else { Ok(found) }
 }
 
-/// How many addresses of `blocks` are free and not given again yet.
-fn cooling(blocks: &[IpNetwork], history: History<'_>) -> u64 {
-    let cools = |(address, at): &(&IpAddr, &u64)| {
-        **at > history.cooled
-            && !history.used.contains(*address)
-            && blocks.iter().any(|block| block.contains(**address))
+/// What was given back later than this, in nanoseconds since boot, is not given again yet.
+pub(super) fn cooled(cool_down: Duration) -> Result<u64, StoreError> {
+    if cool_down.is_zero() {
+        // What was freed and what is wanted in the same moment is not to depend on the clock.
+        return Ok(u64::MAX);
+    }
+    let nanoseconds = u64::try_from(cool_down.as_nanos()).unwrap_or(u64::MAX);
+    Ok(files::monotonic_nanoseconds()?.saturating_sub(nanoseconds))
+}
+
+/// How much of each block is in use.
+pub(super) fn usage(space: Space<'_>, history: History<'_>) -> Vec<IpamBlock> {
+    let usage = |block: &IpNetwork| {
+        let given = |address: &IpAddr| {
+            block.contains(*address) && !space.reserved.iter().any(|r| r.contains(*address))
+        };
+        let cools = |(address, at): &(&IpAddr, &u64)| {
+            **at > history.cooled && !history.used.contains(*address) && given(address)
+        };
+        IpamBlock {
+            cidr: *block,
+            allocated: history.used.iter().filter(|address| block.contains(**address)).count()
+                as u64,
+            capacity: pick::capacity(block, space.reserved),
+            cooling: history.freed.iter().filter(cools).count() as u64,
+        }
     };
-    history.freed.iter().filter(cools).count() as u64
+    space.blocks.iter().map(usage).collect()
 }

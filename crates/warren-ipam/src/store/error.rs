@@ -70,12 +70,10 @@ pub enum AllocateError {
     #[error("{} has the host interface {} already", .0.owner, .0.host_interface)]
     HostInterfaceTaken(Entry),
     /// All addresses of a family are in use, or were until a moment ago.
-    #[error("no free address in {}{}", Blocks(blocks), Cooling(*cooling))]
+    #[error("no free address in {}{}", Blocks(blocks), Cooling(blocks))]
     Exhausted {
         /// The node's blocks of that family.
         blocks: Vec<IpamBlock>,
-        /// How many of their addresses became free too short a while ago.
-        cooling: u64,
     },
     /// The pod asks for several addresses of one family.
     #[error("{0} is asked for besides another address of its family; one of each can be given")]
@@ -103,7 +101,7 @@ struct Blocks<'a>(&'a [IpamBlock]);
 
 impl fmt::Display for Blocks<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, IpamBlock { cidr, allocated, capacity }) in self.0.iter().enumerate() {
+        for (i, IpamBlock { cidr, allocated, capacity, .. }) in self.0.iter().enumerate() {
             let separator = if i == 0 { "" } else { ", " };
             write!(f, "{separator}{cidr} ({allocated} of {capacity} in use)")?;
         }
@@ -111,11 +109,11 @@ impl fmt::Display for Blocks<'_> {
     }
 }
 
-struct Cooling(u64);
+struct Cooling<'a>(&'a [IpamBlock]);
 
-impl fmt::Display for Cooling {
+impl fmt::Display for Cooling<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
+        match self.0.iter().map(|block| block.cooling).sum::<u64>() {
             0 => Ok(()),
             count => write!(f, "; {count} became free too short a while ago"),
         }

@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 use warren_types::node::NodeDescription;
 use warren_types::run_dir::RunDir;
@@ -25,7 +25,7 @@ pub use crate::name::Name as Entry;
 use crate::mac::MacAddress;
 use crate::name::{marker, parse_marker};
 use crate::owner::Owner;
-use crate::pick;
+use crate::pick::{History, Space};
 use crate::record::{FORMAT_VERSION, Pod, Record};
 
 /// The addresses of one node's pods.
@@ -258,17 +258,20 @@ impl Store {
         Record::parse(&content).map_err(|source| StoreError::Content { path, source })
     }
 
-    /// How many addresses of each block are in use, and how many there are for pods.
+    /// How many addresses of each block are in use, how many there are for pods, and how many were
+    /// given back within the last `cool_down`.
     ///
     /// # Errors
     /// Any I/O error.
     pub fn usage(
         &self,
-        blocks: &[IpNetwork],
-        reserved: &[IpNetwork],
+        space: Space<'_>,
+        cool_down: Duration,
     ) -> Result<Vec<IpamBlock>, StoreError> {
         let used = self.list()?.entries.iter().map(|entry| entry.address).collect();
-        Ok(usage(blocks, reserved, &used))
+        let freed = self.markers()?.into_iter().map(|(at, address)| (address, at)).collect();
+        let cooled = choose::cooled(cool_down)?;
+        Ok(choose::usage(space, History { used: &used, freed: &freed, cooled }))
     }
 
     /// Whether the node could give a pod an address of each family now; the error says why not.
@@ -344,13 +347,4 @@ impl Store {
         markers.sort_unstable();
         Ok(markers)
     }
-}
-
-fn usage(blocks: &[IpNetwork], reserved: &[IpNetwork], used: &BTreeSet<IpAddr>) -> Vec<IpamBlock> {
-    let usage = |block: &IpNetwork| IpamBlock {
-        cidr: *block,
-        allocated: used.iter().filter(|address| block.contains(**address)).count() as u64,
-        capacity: pick::capacity(block, reserved),
-    };
-    blocks.iter().map(usage).collect()
 }

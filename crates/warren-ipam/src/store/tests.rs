@@ -115,9 +115,15 @@ fn the_64th_pod_of_a_block_of_64_with_a_tunnel_address_is_refused_in_numbers() {
     let sentence = "no free address in 172.16.52.128/26 (63 of 63 in use)";
     assert_eq!(f.add("c63").unwrap_err().to_string(), sentence);
     assert_eq!(f.store.has_room(&f.node).unwrap_err().to_string(), sentence);
-    let usage = f.store.usage(&f.node.blocks, &f.node.reserved).unwrap();
-    assert_eq!((usage[0].allocated, usage[0].capacity), (63, 63));
+    let usage = |cool_down| {
+        let space = Space { blocks: &f.node.blocks, reserved: &f.node.reserved };
+        let blocks = f.store.usage(space, cool_down).unwrap();
+        (blocks[0].allocated, blocks[0].cooling, blocks[0].capacity, blocks[0].free())
+    };
+    assert_eq!(usage(Duration::ZERO), (63, 0, 63, 0));
     assert_eq!(f.del("c7").len(), 1);
+    assert_eq!(usage(Duration::ZERO), (62, 0, 63, 1));
+    assert_eq!(usage(Duration::from_secs(3600)), (62, 1, 63, 0));
     f.store.has_room(&f.node).unwrap();
     f.add("c63").unwrap();
 }

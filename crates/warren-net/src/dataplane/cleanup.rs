@@ -57,7 +57,7 @@ pub struct Removal {
 pub fn find(socket: &mut Socket, owned: &Owned) -> Result<Vec<Removal>, Error> {
     let links = kernel::links(socket, None)?;
     let tunnel = links.tunnel.as_ref();
-    let mut routes = kernel::table(socket)?;
+    let mut routes = kernel::table(socket, true)?;
     routes.retain(|route| owned.route(route, tunnel));
     let names = kernel::names(socket, routes.iter());
     let mut removals: Vec<Removal> = routes

@@ -22,8 +22,8 @@ use crate::desired::{DesiredRoute, Device, Rules, TUNNEL, Verdict, uses_tunnel};
 use crate::rules;
 
 /// The multicast groups of linux/rtnetlink.h: RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR,
-/// RTNLGRP_IPV4_ROUTE.
-const GROUPS: [u32; 3] = [1, 5, 7];
+/// RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV6_ROUTE.
+const GROUPS: [u32; 5] = [1, 5, 7, 9, 11];
 
 /// The receive buffer asked for, in bytes: room for the events of some thousand routes. Events that
 /// do not fit are lost, which the kernel tells, and then everything is looked at anew.
@@ -200,7 +200,7 @@ impl Judge<'_> {
         if let RouteNetlinkMessage::DelRoute(message) = message {
             // One of ours that should not be there may be one that is kept for now.
             let gone = kernel::route(message).filter(|gone| {
-                gone.metric == 0 && self.wanted(gone.prefix).is_some()
+                gone.is_in_the_place_of_ours() && self.wanted(gone.prefix).is_some()
                     || self.realm.has(gone.protocol, &gone.prefix, gone.index)
             });
             stirred.gone.extend(gone.map(|gone| gone.prefix));
@@ -226,7 +226,7 @@ impl Judge<'_> {
                 kernel::route(message).is_some_and(|there| match self.wanted(there.prefix) {
                     Some(wanted) => {
                         !there.is(&wanted)
-                            && (there.metric == 0 || there.protocol == realm.protocol)
+                            && (there.is_in_the_place_of_ours() || there.protocol == realm.protocol)
                     }
                     None => realm.settled && realm.has(there.protocol, &there.prefix, there.index),
                 })

@@ -1,14 +1,15 @@
 //! What the kernel has, and the requests that change it.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::IpNetwork;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteScope, RouteType,
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RoutePreference,
+    RouteScope, RouteType,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::errno::Errno;
@@ -29,12 +30,18 @@ pub(super) struct Address {
 
 /// Asks for the tunnel and for the device that holds `node_address`.
 pub(super) fn links(socket: &mut Socket, node_address: Option<IpAddr>) -> Result<Links, Error> {
-    let found = requests::addresses(socket, "list addresses".to_owned(), None)?;
-    let addresses: Vec<Address> = found.iter().filter_map(address).collect();
+    let mut addresses: Vec<Address> = Vec::new();
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        let found = requests::addresses(family, socket, "list addresses".to_owned(), None)?;
+        let of_family = found.iter().filter(|message| message.header.family == family);
+        addresses.extend(of_family.filter_map(address));
+    }
     let mut device = |request| -> Result<Option<Device>, Error> {
         Ok(link(socket, request)?.map(|mut device| {
             let own = addresses.iter().filter(|a| a.index == device.index).map(|a| a.subnet);
-            device.addresses = own.collect();
+            // The tunnel is of IPv4 only; whatever link-local address the kernel gives it is no
+            // matter of ours.
+            device.addresses = own.filter(|own| device.name != TUNNEL || own.is_ipv4()).collect();
             device
         }))
     };
@@ -95,40 +102,67 @@ pub(super) fn device(message: &LinkMessage) -> Option<Device> {
 
 /// An address as a message describes it.
 pub(super) fn address(message: &AddressMessage) -> Option<Address> {
-    // On a point-to-point device `Address` is the other end and only `Local` is ours.
+    // On a point-to-point device `Address` is the other end and only `Local` is ours; an IPv6
+    // address elsewhere has no `Local`.
     let local = message.attributes.iter().find_map(|attribute| match attribute {
         AddressAttribute::Local(address) => Some(*address),
         _ => None,
-    })?;
+    });
+    let only = message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Address(address) => Some(*address),
+        _ => None,
+    });
+    let local = local.or(only)?;
     let subnet = IpNetwork::new(local, message.header.prefix_len).ok()?;
     Some(Address { index: message.header.index, subnet })
 }
 
-/// The IPv4 routes of the main table, everybody's, in the kernel's order.
+/// The routes of the main table, everybody's, in the kernel's order: those of IPv4, and behind them
+/// those of IPv6 where that is asked for.
 ///
 /// The dump could be narrowed to our protocol; then another's route in the place of ours would not
 /// be seen, and a replacement would overwrite it.
-pub(super) fn table(socket: &mut Socket) -> Result<Vec<KernelRoute>, Error> {
-    requests::routes(AddressFamily::Inet, socket, None, |message| route(&message))
+pub(super) fn table(socket: &mut Socket, with_ipv6: bool) -> Result<Vec<KernelRoute>, Error> {
+    let mut table = requests::routes(AddressFamily::Inet, socket, None, |it| route(&it))?;
+    // Where there is no IPv6 at all, the kernel would tell of IPv4 once more.
+    if with_ipv6 && crate::pod::has_ipv6() {
+        table.extend(requests::routes(AddressFamily::Inet6, socket, None, |it| route(&it))?);
+    }
+    Ok(table)
 }
 
-/// A route as a message describes it; none if it is not an IPv4 route of the main table.
+/// A route as a message describes it; none if it is not a route of the main table that packets for
+/// other hosts take.
 pub(super) fn route(message: &RouteMessage) -> Option<KernelRoute> {
     let header = &message.header;
-    if header.address_family != AddressFamily::Inet || header.table != RouteHeader::RT_TABLE_MAIN {
+    let mut destination = match header.address_family {
+        AddressFamily::Inet => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        AddressFamily::Inet6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        _ => return None,
+    };
+    if header.table != RouteHeader::RT_TABLE_MAIN {
         return None;
     }
-    let mut destination = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     let (mut metric, mut gateway, mut index, mut special) = (0, None, None, false);
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Destination(RouteAddress::Inet(address)) => {
                 destination = (*address).into();
             }
-            RouteAttribute::Gateway(RouteAddress::Inet(address)) => gateway = Some(*address),
+            RouteAttribute::Destination(RouteAddress::Inet6(address)) => {
+                destination = (*address).into();
+            }
+            RouteAttribute::Gateway(RouteAddress::Inet(address)) => {
+                gateway = Some(IpAddr::V4(*address));
+            }
+            RouteAttribute::Gateway(RouteAddress::Inet6(address)) => {
+                gateway = Some(IpAddr::V6(*address));
+            }
             RouteAttribute::Oif(number) => index = Some(*number),
             RouteAttribute::Priority(number) => metric = *number,
-            RouteAttribute::Table(_) | RouteAttribute::CacheInfo(_) => {}
+            RouteAttribute::Table(_)
+            | RouteAttribute::CacheInfo(_)
+            | RouteAttribute::Preference(RoutePreference::Medium) => {}
             _ => special = true,
         }
     }
@@ -138,7 +172,7 @@ pub(super) fn route(message: &RouteMessage) -> Option<KernelRoute> {
         metric,
         tos: header.tos,
         kind: header.kind,
-        gateway: gateway.map(IpAddr::V4),
+        gateway,
         index,
         onlink: header.flags.contains(RouteFlags::Onlink),
         special,

@@ -23,6 +23,7 @@ pub mod cleanup;
 mod describe;
 pub mod diff;
 mod events;
+mod forwarding;
 mod kernel;
 mod pass;
 mod report;

@@ -15,15 +15,12 @@ use super::change::Standing;
 use super::describe::log_problems;
 use super::diff::{Difference, KernelRoute, Realm, Write, diff};
 use super::events::Stirred;
+use super::forwarding::forward;
 use super::report::Report;
 use super::{kernel, tunnel};
 use crate::desired::{self, Desired, Known, Links, TUNNEL};
 use crate::netlink::{Error, Socket};
 use crate::rules::{Keeper, rules};
-use crate::sysctl;
-
-/// The kernel parameter without which the node carries nothing between its devices.
-const FORWARDING: &str = "net/ipv4/ip_forward";
 
 /// The most changes of a pass that are logged one by one.
 const LOGGED: usize = 16;
@@ -149,18 +146,19 @@ impl Reconciler {
     }
 
     fn reconcile(&mut self, trouble: &mut Trouble) -> Result<Standing, Error> {
-        if let Err(error) = forward() {
-            trouble.refused(format!("{error}; the node forwards nothing without it"));
-        }
         self.tend_packet_rules(trouble);
         let known = Arc::clone(&self.view.known);
         let mut links = kernel::links(&mut self.socket, known.node_address)?;
+        if let Err(error) = forward(known.uses_ipv6(), links.nic.as_ref()) {
+            trouble.refused(format!("{error}; the node forwards nothing without it"));
+        }
         if self.tend_tunnel(&links, trouble)? {
             links = kernel::links(&mut self.socket, known.node_address)?;
         }
         let mut desired = desired::desired(&known, &links);
         self.view.links = links;
-        let table = kernel::table(&mut self.socket)?;
+        let with_ipv6 = self.view.known.uses_ipv6() || self.written.iter().any(IpNetwork::is_ipv6);
+        let table = kernel::table(&mut self.socket, with_ipv6)?;
         let mut difference = diff(&desired, table, &self.realm());
         self.explain_held(&difference, trouble);
         // First what is missing: what goes may be what carried the packets so far.
@@ -260,14 +258,5 @@ impl Reconciler {
             info!("{} routes deleted", deletes.len());
         }
         Ok(())
-    }
-}
-
-/// Lets the node forward. It is written only where it is not so already: writing it resets other
-/// parameters of the namespace.
-fn forward() -> Result<(), sysctl::Error> {
-    match sysctl::read(FORWARDING)?.as_str() {
-        "1" => Ok(()),
-        _ => sysctl::write(FORWARDING, "1"),
     }
 }

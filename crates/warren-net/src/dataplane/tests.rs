@@ -421,3 +421,60 @@ fn a_thousand_routes_come_and_go() {
         node.until_routes(&[BLACKHOLE]);
     });
 }
+
+#[test]
+fn ipv6_routes_are_kept_as_those_of_ipv4_are() {
+    isolated(|| {
+        let routes = || {
+            let mut lines = ip("-6 route show");
+            lines.retain(|line| line.contains("proto bird"));
+            lines
+        };
+        make_tunnel();
+        make_card();
+        ip("address add fd00::176/64 dev enp1s0 nodad");
+        std::fs::write("/proc/sys/net/ipv6/conf/enp1s0/accept_ra", "1").unwrap();
+        let pool = Pool {
+            cidr: net("fd10::/16"),
+            block_size: 64,
+            encapsulation: Encapsulation::None,
+            nat_outgoing: false,
+        };
+        let far = "fd10:0:0:7::/64";
+        let mut known = known();
+        known.pools.push(pool);
+        known.blocks.push(net("fd10:0:0:1::/64"));
+        known.paths.insert(net(far), path("fd00::146"));
+        let mut node = Node::start(known);
+        let expected = |via: &str| {
+            vec![
+                "blackhole fd10:0:0:1::/64 dev lo proto bird metric 1024 pref medium".to_owned(),
+                format!("{far} via {via} dev enp1s0 proto bird metric 1024 onlink pref medium"),
+            ]
+        };
+        node.until("both are there", |_| routes() == expected("fd00::146"));
+        let sysctl = |key: &str| std::fs::read_to_string(format!("/proc/sys/net/ipv6/conf/{key}"));
+        assert_eq!(sysctl("all/forwarding").unwrap().trim(), "1");
+        assert_eq!(sysctl("enp1s0/accept_ra").unwrap().trim(), "2");
+
+        ip(&format!("route del {far}"));
+        node.until("a deleted one is back", |_| routes() == expected("fd00::146"));
+        ip(&format!("route replace {far} via fd00::9 proto bird"));
+        node.until("a changed one is right again", |_| routes() == expected("fd00::146"));
+        ip("route del fd10:0:0:1::/64");
+        node.until("the blackhole is back", |_| routes() == expected("fd00::146"));
+        // A default route or whatever else with another metric is nobody's.
+        ip("route add fd10:0:0:7::/64 via fd00::9 proto static metric 77");
+        node.tell(|known| _ = known.paths.insert(net(far), path("fd00::147")));
+        node.until("it follows its path", |_| routes() == expected("fd00::147"));
+        assert_eq!(node.report().routes().iter().filter(|route| route.programmed).count(), 4);
+        node.tell(|known| _ = known.paths.remove(&net(far)));
+        node.until("it goes", |_| routes() == expected("")[..1]);
+        // The card's IPv6 addresses go with it, and come back as somebody gives it them.
+        node.tell(|known| _ = known.paths.insert(net(far), path("fd00::146")));
+        ip("address del fd00::176/64 dev enp1s0");
+        node.until("no way there", |report| !Node::problem(report, far).is_empty());
+        ip("address add fd00::176/64 dev enp1s0 nodad");
+        node.until("there is one again", |_| routes() == expected("fd00::146"));
+    });
+}

@@ -80,13 +80,16 @@ impl<'a> Rules<'a> {
         if let Some(reason) = unusable(block) {
             return Some(never(reason));
         }
-        if let Some(address) = self.known.node_address.filter(|own| block.contains(*own)) {
+        let nic = self.links.nic.iter().flat_map(|nic| &nic.addresses).map(IpNetwork::ip);
+        let mut own = self.known.node_address.into_iter().chain(nic);
+        if let Some(address) = own.find(|own| block.contains(*own)) {
             return Some(never(format!(
                 "this node's own address {address} lies in its block {block}: \
                  choose a pool apart from the nodes' addresses"
             )));
         }
-        (block.prefix() < 32).then(|| self.route(block, Action::Blackhole))
+        let longest = if block.is_ipv4() { 32 } else { 128 };
+        (block.prefix() < longest).then(|| self.route(block, Action::Blackhole))
     }
 
     /// What the destination of `path` should have.
@@ -95,8 +98,8 @@ impl<'a> Rules<'a> {
         if let Some(reason) = unusable(prefix) {
             return never(reason);
         }
-        if next_hop.is_ipv6() {
-            return never(NO_IPV6.to_owned());
+        if next_hop.is_ipv4() != prefix.is_ipv4() {
+            return never(format!("the next hop {next_hop} is of the other address family"));
         }
         // Also what is only a part of an own block: such a route would be in the way of the pod
         // that gets the address.
@@ -116,8 +119,16 @@ impl<'a> Rules<'a> {
             return never("it lies in no pool".to_owned());
         };
         match pool.encapsulation {
+            Encapsulation::IpIp if prefix.is_ipv6() => never(format!(
+                "{TUNNEL} carries IPv4 only: give pool {} the encapsulation None",
+                pool.cidr
+            )),
             Encapsulation::IpIp => self.by_tunnel(prefix, *next_hop),
             Encapsulation::IpIpCrossSubnet => match &self.nic {
+                Ok((_, nic)) if !nic.connects(*next_hop) && prefix.is_ipv6() => never(format!(
+                    "the next hop {next_hop} is in no subnet of {}, and {TUNNEL} carries IPv4 only",
+                    nic.name
+                )),
                 Ok((_, nic)) if !nic.connects(*next_hop) => self.by_tunnel(prefix, *next_hop),
                 _ => self.by_nic(prefix, *next_hop),
             },
@@ -209,15 +220,8 @@ fn never(reason: String) -> Verdict {
     Verdict::Withheld(Withheld { reason, keep: false })
 }
 
-const NO_IPV6: &str = "IPv6 routes are not available in this version";
-
 /// Why no route can have this destination, whatever its next hop.
 fn unusable(prefix: IpNetwork) -> Option<String> {
-    if prefix.is_ipv6() {
-        Some(NO_IPV6.to_owned())
-    } else if prefix.ip() != prefix.network() {
-        Some(format!("{prefix} has bits set behind its prefix length"))
-    } else {
-        None
-    }
+    (prefix.ip() != prefix.network())
+        .then(|| format!("{prefix} has bits set behind its prefix length"))
 }

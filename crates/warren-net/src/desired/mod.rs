@@ -49,6 +49,12 @@ pub struct Known {
 }
 
 impl Known {
+    /// Whether IPv6 is this node's business.
+    pub(crate) fn uses_ipv6(&self) -> bool {
+        let pools = self.pools.iter().map(|pool| &pool.cidr);
+        pools.chain(&self.blocks).any(IpNetwork::is_ipv6)
+    }
+
     /// Whether both say the same but for the paths, so that what a destination should have differs
     /// only where its path does.
     pub fn has_the_settings_of(&self, other: &Self) -> bool {

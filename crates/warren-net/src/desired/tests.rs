@@ -44,7 +44,7 @@ fn links() -> Links {
             name: "enp1s0".to_owned(),
             mtu: 1500,
             up: true,
-            addresses: vec![net("192.168.0.176/24")],
+            addresses: vec![net("192.168.0.176/24"), net("fd00::176/64"), net("fe80::1/64")],
         }),
     }
 }
@@ -112,6 +112,44 @@ fn the_encapsulation_and_the_next_hop_choose_the_device() {
 }
 
 #[test]
+fn ipv6_goes_plainly_to_neighbours_and_never_through_the_tunnel() {
+    use Encapsulation::{IpIp, IpIpCrossSubnet, None};
+    let (near, far) = ("fd00::146", "fd99::5");
+    for (encapsulation, next_hop, expected) in [
+        (None, near, "fd10:0:0:7::/64 via fd00::146 dev enp1s0 proto bird onlink"),
+        (None, "fe80::2", "fd10:0:0:7::/64 via fe80::2 dev enp1s0 proto bird onlink"),
+        (None, far, "withheld: the next hop fd99::5 is in no subnet of enp1s0, and pool fd10::/16"),
+        (IpIpCrossSubnet, near, "fd10:0:0:7::/64 via fd00::146 dev enp1s0 proto bird onlink"),
+        (
+            IpIpCrossSubnet,
+            far,
+            "withheld: the next hop fd99::5 is in no subnet of enp1s0, and tunl0",
+        ),
+        (
+            IpIp,
+            near,
+            "withheld: tunl0 carries IPv4 only: give pool fd10::/16 the encapsulation None",
+        ),
+        (None, "fd00::176", "withheld: the next hop fd00::176 is this node itself"),
+    ] {
+        let known = Known {
+            pools: vec![pool("fd10::/16", encapsulation), pool("172.16.0.0/16", IpIp)],
+            blocks: vec![net(BLOCK), net("fd10:0:0:1::/64")],
+            ..known(encapsulation, "fd10:0:0:7::/64", next_hop)
+        };
+        let said = outcome(&known, &links());
+        assert!(said.starts_with(expected), "{encapsulation:?} {next_hop}: {said}");
+        let own = desired_route(&known, &links(), net("fd10:0:0:1::/64"));
+        let Some(Verdict::Route(own)) = own else { panic!("{own:?}") };
+        assert_eq!(own.to_string(), "blackhole fd10:0:0:1::/64 proto bird");
+        assert_eq!(
+            desired(&known, &links()).tunnel.unwrap().address,
+            Some([172, 16, 52, 128].into())
+        );
+    }
+}
+
+#[test]
 fn a_path_that_cannot_be_right_is_withheld_and_says_why() {
     for (prefix, next_hop, expected) in [
         (BLOCK, "192.168.0.146", "192.168.0.9 announces it, but this node owns 172.16.52.128/26"),
@@ -121,8 +159,8 @@ fn a_path_that_cannot_be_right_is_withheld_and_says_why() {
         (REMOTE, "172.16.103.70", "packets would go in circles"),
         ("10.0.0.0/8", "192.168.0.146", "it lies in no pool"),
         ("0.0.0.0/0", "10.9.0.5", "in the destination itself"),
-        ("fd00::/64", "192.168.0.146", "IPv6 routes are not available"),
-        (REMOTE, "fd00::1", "IPv6 routes are not available"),
+        ("fd10::/64", "192.168.0.146", "the next hop 192.168.0.146 is of the other address family"),
+        (REMOTE, "fd00::1", "the next hop fd00::1 is of the other address family"),
         ("172.16.103.65/26", "192.168.0.146", "has bits set behind its prefix length"),
     ] {
         let said = outcome(&known(Encapsulation::IpIp, prefix, next_hop), &links());
@@ -197,15 +235,19 @@ fn own_blocks_get_a_blackhole_unless_it_would_harm() {
     known.blocks = vec![
         net("172.16.52.128/26"),
         net("172.16.52.200/32"),
-        net("fd00::/122"),
+        net("fd00:0:0:1::/122"),
         net("192.168.0.128/26"),
+        net("fd00::/64"),
+        net("fd10::1/128"),
     ];
     let desired = desired(&known, &links());
     assert_eq!(desired.routes[&known.blocks[0]].action, Action::Blackhole);
     assert!(!desired.routes.contains_key(&known.blocks[1]));
     assert!(!desired.withheld.contains_key(&known.blocks[1]), "a /32 block is nothing wrong");
-    assert!(desired.withheld[&known.blocks[2]].reason.contains("IPv6"));
+    assert_eq!(desired.routes[&known.blocks[2]].action, Action::Blackhole);
     assert!(desired.withheld[&known.blocks[3]].reason.contains("own address 192.168.0.176"));
+    assert!(desired.withheld[&known.blocks[4]].reason.contains("own address fd00::176"));
+    assert!(!desired.routes.contains_key(&known.blocks[5]));
 }
 
 #[test]

@@ -82,17 +82,8 @@ fn family(prefix: IpNetwork) -> AddressFamily {
     }
 }
 
-/// The IPv4 addresses of all links, or of one.
-pub(crate) fn addresses(
-    socket: &mut Socket,
-    operation: String,
-    link: Option<u32>,
-) -> Result<Vec<AddressMessage>, Error> {
-    addresses_of(AddressFamily::Inet, socket, operation, link)
-}
-
 /// The addresses of one family, of all links or of one.
-pub(crate) fn addresses_of(
+pub(crate) fn addresses(
     family: AddressFamily,
     socket: &mut Socket,
     operation: String,

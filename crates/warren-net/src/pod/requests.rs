@@ -275,7 +275,7 @@ pub(super) fn addresses(
     like: IpAddr,
 ) -> Result<Vec<(IpAddr, u8)>, Error> {
     let operation = format!("list addresses of {}", link.name);
-    let found = requests::addresses_of(family(like), socket, operation, Some(link.index))?;
+    let found = requests::addresses(family(like), socket, operation, Some(link.index))?;
     // IPv6 names the address of an interface without a peer in one attribute only.
     let address = |message: &AddressMessage| {
         let find =

@@ -10,7 +10,6 @@ use std::net::Ipv4Addr;
 
 use nix::errno::Errno;
 
-use super::Ruleset;
 use super::encode::{
     self, IPTABLES, NF_DROP, NFT_MSG_GETCHAIN, NFT_MSG_GETGEN, NFT_MSG_GETRULE, NFT_MSG_GETSET,
     NFT_MSG_GETSETELEM, NFT_MSG_GETTABLE, NFTA_CHAIN_NAME, NFTA_CHAIN_POLICY, NFTA_CHAIN_TABLE,
@@ -19,6 +18,7 @@ use super::encode::{
     NFTA_SET_ELEM_LIST_TABLE, NFTA_SET_NAME, NFTA_SET_TABLE, NFTA_TABLE_NAME, TABLE,
 };
 use super::netfilter::{Message, Netfilter, attributes, find, find_number, is_named, text};
+use super::{Ruleset, legacy};
 use crate::netlink::Error;
 
 /// How often it is tried because somebody else changed something meanwhile, before that is an
@@ -75,6 +75,13 @@ impl Keeper {
         if !settled && *wanted == Ruleset::default() {
             return Ok(false);
         }
+        // One of them failing is no reason to leave the other as it is.
+        let tables = self.bring_tables(wanted, settled);
+        let legacy = legacy::bring(&wanted.forward)?;
+        Ok(tables? || legacy)
+    }
+
+    fn bring_tables(&mut self, wanted: &Ruleset, settled: bool) -> Result<bool, Error> {
         let netfilter = opened(&mut self.netfilter)?;
         let mut changed = false;
         for _ in 0..ATTEMPTS {
@@ -128,6 +135,10 @@ impl Keeper {
     /// # Errors
     /// When the kernel does not tell.
     pub fn is_anything_ours(&mut self) -> Result<bool, Error> {
+        Ok(self.has_tables()? || legacy::is_anything_ours()?)
+    }
+
+    fn has_tables(&mut self) -> Result<bool, Error> {
         for _ in 0..ATTEMPTS {
             let netfilter = match opened(&mut self.netfilter) {
                 Ok(netfilter) => netfilter,

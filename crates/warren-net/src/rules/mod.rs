@@ -10,10 +10,11 @@
 //! policy. Appended, not put first: the policy is what is to be overruled, and not the rules of
 //! others, such as those by which kube-proxy rejects what is for a service without endpoints.
 //!
-//! The tables of iptables-legacy are no part of nf_tables and out of reach.
+//! iptables-legacy has a chain FORWARD of its own, apart from nf_tables, and gets the same rules.
 
 mod encode;
 mod keeper;
+mod legacy;
 mod netfilter;
 mod others;
 #[cfg(test)]
@@ -42,7 +43,7 @@ pub struct Ruleset {
     pub nodes: BTreeSet<Ipv4Addr>,
     /// The base chains of the table; without any there is no table.
     pub chains: Vec<Chain>,
-    /// What is appended to the chain FORWARD of iptables while its policy is DROP.
+    /// What is appended to each chain FORWARD of iptables while its policy is DROP.
     pub forward: Vec<Rule>,
 }
 

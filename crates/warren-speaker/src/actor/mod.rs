@@ -4,6 +4,7 @@
 //! some events, the timers that are due and so on, chosen at random where several wait. So no peer,
 //! however much it sends or is to be sent, keeps the others or the timers waiting.
 
+mod deferral;
 mod flow;
 mod peer;
 mod perform;
@@ -25,6 +26,7 @@ use crate::handle::{Inputs, Request, Wanted};
 use crate::listener;
 use crate::rate_limit::RateLimit;
 use crate::settings::{PeerSettings, PeerSnapshot, SpeakerConfig};
+use deferral::Deferral;
 use peer::Neighbor;
 
 /// Places in the queue of events: enough that connections rarely wait for one another, and at 16 KiB
@@ -43,6 +45,8 @@ struct Actor {
     connections: HashMap<ConnectionKey, Connection>,
     next_key: u64,
     rib: Rib,
+    /// Route selection is put off.
+    deferral: Option<Deferral>,
     /// When the machine of each peer wants to be woken.
     deadlines: BTreeSet<(Instant, IpAddr)>,
     /// The peer that was given routes last; the others come first.
@@ -81,12 +85,18 @@ pub(crate) async fn run(
 ) {
     let Inputs { mut wanted, mut requests, version } = inputs;
     let (events, mut happened) = mpsc::channel(EVENT_QUEUE);
+    let deferral = config.restarted.and_then(|it| Deferral::new(Instant::now(), it));
+    let mut rib = Rib::default();
+    if deferral.is_some() {
+        rib.defer();
+    }
     let mut actor = Actor {
         config,
         neighbors: BTreeMap::new(),
         connections: HashMap::new(),
         next_key: 0,
-        rib: Rib::default(),
+        rib,
+        deferral,
         deadlines: BTreeSet::new(),
         told_last: None,
         unknown_peers: RateLimit::default(),
@@ -99,13 +109,14 @@ pub(crate) async fn run(
     listening.spawn(listener::run(listener, events));
     let mut applied = Wanted::default();
 
-    let asked_by = loop {
+    let (ending, asked_by) = loop {
+        actor.end_deferral(Instant::now());
         let has_more_to_tell = actor.tell_peers();
         actor.log_refusals();
         if std::mem::take(&mut actor.has_news) {
             version.send_modify(|version| *version += 1);
         }
-        let deadline = actor.deadlines.first().map(|(at, _)| (*at).into());
+        let deadline = actor.deadline().map(tokio::time::Instant::from);
         tokio::select! {
             Some(first) = happened.recv() => {
                 actor.take(first);
@@ -113,12 +124,13 @@ pub(crate) async fn run(
             }
             request = requests.recv() => match request {
                 Some(Request::Peers(answer)) => drop(answer.send(actor.snapshots())),
-                Some(Request::BfdDown { peer, reason, last_up }) => {
-                    actor.drive(peer.to_canonical(), Event::BfdDown { reason, last_up });
+                Some(Request::BfdDown(peer, failure)) => {
+                    actor.drive(peer.to_canonical(), Event::BfdDown(failure));
                 }
-                Some(Request::Shutdown(answer)) => break Some(answer),
+                Some(Request::Shutdown(answer)) => break (Event::ManualStop, Some(answer)),
+                Some(Request::HandOver(answer)) => break (Event::Handover, Some(answer)),
                 // No handle is left.
-                None => break None,
+                None => break (Event::ManualStop, None),
             },
             // An error means that no handle is left: the branch above sees that too.
             Ok(()) = wanted.changed() => {
@@ -147,7 +159,7 @@ pub(crate) async fn run(
     // From here on nobody is let in, and what still arrives is of no interest.
     listening.shutdown().await;
     drop(happened);
-    actor.shut_down(asked_by).await;
+    actor.shut_down(&ending, asked_by).await;
 }
 
 impl Actor {
@@ -169,6 +181,9 @@ impl Actor {
         }
         if !Arc::ptr_eq(&before.peers, &now.peers) {
             self.set_peers(&now.peers);
+            if let Some(deferral) = &mut self.deferral {
+                deferral.begin(Instant::now());
+            }
         }
         self.has_news = true;
     }
@@ -197,7 +212,8 @@ impl Actor {
         for (address, settings) in wanted {
             let as_number = settings.as_number;
             tracing::info!(peer = %address, as_number, passive = settings.passive, "BGP peer added");
-            self.neighbors.insert(address, Neighbor::new(&self.config, settings));
+            self.neighbors
+                .insert(address, Neighbor::new(&self.config, settings, self.deferral.is_some()));
             self.drive(address, Event::ManualStart);
         }
     }
@@ -229,6 +245,12 @@ impl Actor {
             .collect()
     }
 
+    /// When there is something to do although nothing happens.
+    fn deadline(&self) -> Option<Instant> {
+        let deferral = self.deferral.map(|it| it.deadline(Instant::now()));
+        self.deadlines.first().map(|(at, _)| *at).into_iter().chain(deferral).min()
+    }
+
     /// Wakes the machines whose time has come, each at most once.
     fn fire_timers(&mut self) {
         let now = Instant::now();
@@ -243,10 +265,10 @@ impl Actor {
         }
     }
 
-    async fn shut_down(mut self, asked_by: Option<oneshot::Sender<()>>) {
+    async fn shut_down(mut self, ending: &Event, asked_by: Option<oneshot::Sender<()>>) {
         let peers: Vec<IpAddr> = self.neighbors.keys().copied().collect();
         for address in peers {
-            self.drive(address, Event::ManualStop);
+            self.drive(address, ending.clone());
         }
         // What the machines have not closed is closed here; attempts to connect are given up.
         let keys: Vec<ConnectionKey> = self.connections.keys().copied().collect();

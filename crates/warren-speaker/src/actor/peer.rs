@@ -1,5 +1,6 @@
 //! A peer as the actor keeps it.
 
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Instant, SystemTime};
 
@@ -18,8 +19,8 @@ pub(super) struct Neighbor {
     pub(super) connections: Vec<(ConnectionId, ConnectionKey)>,
     /// The connection of the Established session.
     pub(super) established: Option<ConnectionKey>,
-    /// Whether its session has brought End-of-RIB.
-    pub(super) end_of_rib: bool,
+    /// The families of which its session has brought End-of-RIB.
+    pub(super) end_of_rib: BTreeSet<Family>,
     /// The entry of this peer among the actor's deadlines.
     pub(super) deadline: Option<Instant>,
     pub(super) state: State,
@@ -31,7 +32,7 @@ pub(super) struct Neighbor {
 }
 
 impl Neighbor {
-    pub(super) fn new(config: &SpeakerConfig, settings: PeerSettings) -> Self {
+    pub(super) fn new(config: &SpeakerConfig, settings: PeerSettings, deferring: bool) -> Self {
         let machine = PeerConfig {
             local_as: settings.local_as.unwrap_or(config.local_as),
             peer_as: settings.as_number,
@@ -41,15 +42,20 @@ impl Neighbor {
             passive: settings.passive,
             families: vec![Family::Ipv4Unicast],
             loopback_next_hops: settings.address.is_loopback(),
+            graceful_restart: settings.graceful_restart,
         };
         // Randomly keyed by the standard library: enough for jitter.
         let seed = RandomState::new().build_hasher().finish();
+        let mut machine = Peer::new(machine, seed);
+        if deferring {
+            machine.restarted();
+        }
         Self {
             settings,
-            machine: Peer::new(machine, seed),
+            machine,
             connections: Vec::new(),
             established: None,
-            end_of_rib: false,
+            end_of_rib: BTreeSet::new(),
             deadline: None,
             state: State::Idle,
             since: SystemTime::now(),
@@ -90,8 +96,15 @@ impl Neighbor {
             prefixes_received: count(counts.received),
             prefixes_advertised: count(counts.advertised),
             refused: counts.refused,
-            end_of_rib: self.end_of_rib,
+            prefixes_stale: count(counts.stale),
+            end_of_rib: self.has_announced_all(),
         }
+    }
+
+    /// Whether its session has brought End-of-RIB of all its families.
+    pub(super) fn has_announced_all(&self) -> bool {
+        let negotiated = self.machine.negotiated();
+        negotiated.is_some_and(|it| it.families.iter().all(|it| self.end_of_rib.contains(it)))
     }
 
     fn last_error(&self) -> Option<String> {

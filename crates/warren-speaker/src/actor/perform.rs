@@ -134,20 +134,31 @@ impl Actor {
                 }
             }
             Action::Up(negotiated) => self.up(address, source, negotiated),
-            Action::Down(reason) => {
-                tracing::warn!(peer = %address, reason, "BGP session ended");
-                self.rib.peer_down(address);
+            Action::Down { reason, kept } => {
+                self.rib.peer_restarting(address, &kept);
+                let routes_kept = self.rib.counts(address).stale;
+                tracing::warn!(peer = %address, reason, routes_kept, "BGP session ended");
                 if let Some(neighbor) = self.neighbors.get_mut(&address) {
                     neighbor.established = None;
-                    neighbor.end_of_rib = false;
+                    neighbor.end_of_rib.clear();
                     neighbor.logged = Some(reason);
                 }
             }
+            Action::Sweep(family) => {
+                let before = self.rib.counts(address).stale;
+                self.rib.sweep(address, family);
+                let swept = before - self.rib.counts(address).stale;
+                if swept > 0 {
+                    let family = family.as_str();
+                    tracing::info!(peer = %address, family, swept, "stale routes removed");
+                }
+                self.has_news = true;
+            }
             Action::Update(update) => {
-                if update.is_end_of_rib()
+                if let Some(family) = update.end_of_rib
                     && let Some(neighbor) = self.neighbors.get_mut(&address)
                 {
-                    neighbor.end_of_rib = true;
+                    neighbor.end_of_rib.insert(family);
                 }
                 self.rib.update(address, update);
                 self.has_news = true;
@@ -188,7 +199,7 @@ impl Actor {
         });
         if let Some(neighbor) = self.neighbors.get_mut(&address) {
             neighbor.established = Some(key);
-            neighbor.end_of_rib = false;
+            neighbor.end_of_rib.clear();
             neighbor.logged = None;
         }
     }

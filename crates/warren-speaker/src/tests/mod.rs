@@ -1,4 +1,5 @@
 mod node;
+mod restart;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -287,12 +288,7 @@ async fn changes_that_nobody_receives_add_up_to_the_latest_state() {
 async fn an_address_in_use_is_a_clear_error() {
     let one = Node::start(&[]).await;
     let address = one.speaker.listening();
-    let config = SpeakerConfig {
-        local_as: AS,
-        router_id: fresh_address(),
-        cluster_id: None,
-        listen: address,
-    };
+    let config = SpeakerConfig::new(AS, fresh_address(), address);
     let error = start(config).await.unwrap_err().to_string();
     assert!(
         error.starts_with(&format!("cannot listen for BGP on {address}: address already in use"))

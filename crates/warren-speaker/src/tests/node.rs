@@ -46,20 +46,21 @@ impl Node {
     /// One that announces these blocks and believes all that lies in 10.0.0.0/8.
     pub(super) async fn start(originated: &[&str]) -> Self {
         let address = fresh_address();
-        let config = SpeakerConfig {
-            local_as: AS,
-            router_id: address,
-            cluster_id: None,
-            listen: SocketAddr::new(address.into(), 0),
-        };
+        let config = SpeakerConfig::new(AS, address, SocketAddr::new(address.into(), 0));
         let (speaker, changes) = start(config).await.unwrap();
+        Self::with(speaker, changes, originated)
+    }
+
+    /// One around a speaker that runs already.
+    pub(super) fn with(speaker: Speaker, changes: PathChanges, originated: &[&str]) -> Self {
+        let address = speaker.listening().ip();
         speaker.set_import_policy(ImportPolicy {
             pools: vec![prefix("10.0.0.0/8")],
             own_blocks: originated.iter().map(|text| prefix(text)).collect(),
             owners: Vec::new(),
         });
         speaker.originate(blocks(originated));
-        Self { speaker, changes, address: address.into(), table: BTreeMap::new() }
+        Self { speaker, changes, address, table: BTreeMap::new() }
     }
 
     /// The settings of this node as a peer of `other`.
@@ -143,16 +144,7 @@ pub(super) async fn until_peer(
 
 /// A peer that listens there, with this AS and the defaults.
 pub(super) fn settings(at: SocketAddr) -> PeerSettings {
-    PeerSettings {
-        address: at.ip(),
-        port: at.port(),
-        as_number: AS,
-        passive: false,
-        hold_time: HoldTime::DEFAULT,
-        source: None,
-        local_as: None,
-        route_reflector_client: false,
-    }
+    PeerSettings { port: at.port(), ..PeerSettings::new(at.ip(), AS) }
 }
 
 /// Makes each of the nodes a peer of each other one.
@@ -174,8 +166,12 @@ pub(super) struct ByHand {
 }
 
 pub(super) const OPEN: u8 = 1;
+pub(super) const UPDATE: u8 = 2;
 pub(super) const NOTIFICATION: u8 = 3;
 pub(super) const KEEPALIVE: u8 = 4;
+
+/// The capability of RFC 4724: N bit, 120 s, IPv4 unicast and its forwarding state.
+pub(super) const GRACEFUL_RESTART: [u8; 10] = [2, 8, 64, 6, 0x40, 120, 0, 1, 1, 0x80];
 
 impl ByHand {
     /// Connects from this address. A small window makes a peer that does not read noticed early.
@@ -197,10 +193,23 @@ impl ByHand {
     }
 
     pub(super) async fn send_open(&mut self, hold_time: u16, router_id: Ipv4Addr) {
+        self.send_open_with(hold_time, router_id, &[]).await;
+    }
+
+    /// An OPEN with these optional parameters.
+    pub(super) async fn send_open_with(
+        &mut self,
+        hold_time: u16,
+        router_id: Ipv4Addr,
+        parameters: &[u8],
+    ) {
         let [h1, h2] = hold_time.to_be_bytes();
         let [a, b, c, d] = router_id.octets();
         let [n1, n2] = u16::try_from(AS).unwrap().to_be_bytes();
-        self.send(OPEN, &[4, n1, n2, h1, h2, a, b, c, d, 0]).await;
+        let length = u8::try_from(parameters.len()).unwrap();
+        let mut body = vec![4, n1, n2, h1, h2, a, b, c, d, length];
+        body.extend(parameters);
+        self.send(OPEN, &body).await;
     }
 
     /// The next message: its type and body; `None` at the end, which must not be a reset.

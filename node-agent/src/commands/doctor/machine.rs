@@ -11,9 +11,6 @@ use crate::commands::install::{PLUGIN, plugin_version};
 
 const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
 
-/// The tables of iptables-legacy that are in use in this network namespace.
-const LEGACY: &str = "/proc/net/ip_tables_names";
-
 /// Whether the node carries packets between its devices at all.
 pub fn forwarding() -> Finding {
     match fs::read_to_string(FORWARDING) {
@@ -41,16 +38,6 @@ pub fn filters() -> Vec<Finding> {
             .collect(),
         Err(error) => vec![Finding::warning("filters", error.to_string())],
     };
-    let legacy = fs::read_to_string(LEGACY).unwrap_or_default();
-    if legacy.lines().any(|table| table == "filter") {
-        findings.push(
-            Finding::warning(
-                "filters",
-                "iptables-legacy has rules, which cannot be seen from here",
-            )
-            .advise("see that they accept the pools: iptables-legacy -S FORWARD"),
-        );
-    }
     if findings.is_empty() {
         findings.push(Finding::ok("filters", "no other filter drops what is forwarded by default"));
     }

@@ -26,11 +26,20 @@ pub struct Member {
     pub address: Option<IpAddr>,
     /// Its pod CIDRs.
     pub blocks: Vec<IpNetwork>,
+    /// Whether its labels say that no agent runs there, by which it is nobody's peer.
+    #[serde(default)]
+    pub agentless: bool,
 }
+
+/// What a Node is labelled with before Warren is taken off it: the DaemonSet keeps away from it too.
+const CLEANUP_LABEL: &str = "warren.io/cleanup";
+
+/// The operating system, as kubelet says it.
+const OS_LABEL: &str = "kubernetes.io/os";
 
 impl From<&Node> for Member {
     fn from(node: &Node) -> Self {
-        Self { address: address(node), blocks: blocks(node) }
+        Self { address: address(node), blocks: blocks(node), agentless: agentless(node) }
     }
 }
 
@@ -41,6 +50,11 @@ fn address(node: &Node) -> Option<IpAddr> {
         .filter_map(|address| address.address.parse().ok())
         .collect();
     internal.iter().find(|address| address.is_ipv4()).or(internal.first()).copied()
+}
+
+fn agentless(node: &Node) -> bool {
+    let label = |name| node.metadata.labels.as_ref().and_then(|labels| labels.get(name));
+    label(CLEANUP_LABEL).is_some() || label(OS_LABEL).is_some_and(|os| os != "linux")
 }
 
 fn blocks(node: &Node) -> Vec<IpNetwork> {

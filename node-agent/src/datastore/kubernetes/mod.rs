@@ -1,6 +1,6 @@
 //! The Kubernetes API server as the datastore.
 //!
-//! This node's `spec.podCIDRs` are its blocks, every other Node is a peer of the mesh, and kubeadm's
+//! This node's `spec.podCIDRs` are its blocks, every other Node that has an agent is a peer of the mesh, and kubeadm's
 //! ConfigMap names the pool where the configuration does not. [`watch`] lists the Nodes once and
 //! then follows their changes; [`settle`] says what follows from them; [`saved`] keeps them on the
 //! disk for a start without an API server; [`condition`] tells the cluster how this node is doing, and

@@ -117,6 +117,7 @@ mod tests {
         let member = Member {
             address: Some([10, 77, 0, 11].into()),
             blocks: vec!["10.244.0.0/24".parse().unwrap(), "fd00:1::/64".parse().unwrap()],
+            agentless: true,
         };
         Cluster {
             nodes: [("node1".to_owned(), member)].into(),

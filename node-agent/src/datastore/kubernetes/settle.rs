@@ -102,6 +102,7 @@ fn peers(config: &Config, name: &str, cluster: &Cluster, own: Option<IpAddr>) ->
     // A node that was registered anew under another name is there twice for a while.
     let mut seen: BTreeSet<_> = own.into_iter().collect();
     others(name, cluster)
+        .filter(|(_, node)| !node.agentless)
         .filter_map(|(name, node)| Some((name, node.address?)))
         .filter(|(_, address)| address.is_ipv4() && seen.insert(*address))
         .map(|(name, address)| Peer {

@@ -1,6 +1,6 @@
 use super::super::open::{decode, encode, encode_capabilities};
 use super::{body, message, told};
-use crate::message::{Capability, Family, Open};
+use crate::message::{Capability, Family, GracefulRestart, Open};
 
 /// Version, AS 64512, hold time 90, 10.0.0.1, then the parameters with their length.
 fn open(parameters: &[u8]) -> Vec<u8> {
@@ -61,13 +61,25 @@ fn parameters_in_the_form_for_many_of_them_are_read() {
 }
 
 #[test]
+fn graceful_restart_is_read_and_written() {
+    // Restarted, with the N bit, 300 s; IPv4 went on, IPv6 did not, labels are not ours.
+    let octets = [64, 14, 0xc1, 0x2c, 0, 1, 1, 0x80, 0, 2, 1, 0, 0, 1, 4, 0x80];
+    let mut parameters = vec![2, octets.len() as u8];
+    parameters.extend(octets);
+    let families = vec![(Family::Ipv4Unicast, true), (Family::Ipv6Unicast, false)];
+    let restart =
+        GracefulRestart { restarting: true, notification: true, restart_time: 300, families };
+    let expected = [Capability::GracefulRestart(restart)];
+    let read = decode(body(&open(&parameters))).unwrap();
+    assert_eq!(read.capabilities, expected);
+    assert_eq!(decode(body(&encode(&read).unwrap())).unwrap().capabilities, expected);
+}
+
+#[test]
 fn a_capability_that_is_not_used_keeps_its_value() {
     let cases: [(&[u8], Capability); 4] = [
-        // Graceful restart, which the package knows.
-        (
-            &[64, 6, 0, 120, 0, 1, 1, 0x80],
-            Capability::Other { code: 64, value: vec![0, 120, 0, 1, 1, 0x80] },
-        ),
+        // Link-local next hops, which the package knows.
+        (&[77, 0], Capability::Other { code: 77, value: vec![] }),
         // A family that this speaker does not know, and one that nobody knows.
         (&[1, 4, 0, 25, 0, 70], Capability::Other { code: 1, value: vec![0, 25, 0, 70] }),
         (&[1, 4, 0x33, 0x33, 0, 9], Capability::Other { code: 1, value: vec![0x33, 0x33, 0, 9] }),

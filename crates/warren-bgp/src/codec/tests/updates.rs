@@ -55,6 +55,7 @@ fn announcement(attributes: Attributes) -> Update {
         withdrawn: vec![],
         announced: vec![net("10.244.1.0/26")],
         attributes: Some(Arc::new(attributes)),
+        end_of_rib: None,
     }
 }
 
@@ -187,10 +188,93 @@ fn bits_beyond_a_prefix_mean_nothing() {
 fn the_empty_update_is_the_end_of_rib_and_nothing_else_is() {
     let octets = message_of(&[], &[], &[]);
     let decoded = decode(body(&octets), &internal()).unwrap();
-    assert!(decoded.updates[0].is_end_of_rib());
-    assert_eq!(encode(&Update::default(), &internal()), [octets]);
+    let marker = Update::end_of_rib(Family::Ipv4Unicast);
+    assert_eq!(encode(&marker, &internal()), [octets]);
+    assert_eq!(decoded.updates, [marker]);
     let octets = message_of(&[], &[ORIGIN], &[]);
     assert_eq!(decode(body(&octets), &internal()).unwrap(), Decoded::default());
+}
+
+#[test]
+fn a_lone_mp_unreach_nlri_that_withdraws_nothing_is_the_end_of_rib_of_its_family() {
+    let marker = Update::end_of_rib(Family::Ipv6Unicast);
+    let both =
+        UpdateContext { families: vec![Family::Ipv4Unicast, Family::Ipv6Unicast], ..internal() };
+    let octets = message_of(&[], &[&[0x90, 15, 0, 3, 0, 2, 1]], &[]);
+    assert_eq!(encode(&marker, &both), std::slice::from_ref(&octets));
+    assert_eq!(decode(body(&octets), &both).unwrap().updates, [marker]);
+    // Of a family that was not agreed on it says nothing, and not the end of another one.
+    assert_eq!(decode(body(&octets), &internal()).unwrap(), Decoded::default());
+}
+
+#[test]
+fn routes_of_ipv6_go_both_ways_in_mp_reach_and_mp_unreach() {
+    let both =
+        UpdateContext { families: vec![Family::Ipv4Unicast, Family::Ipv6Unicast], ..internal() };
+    let next_hop = "2001:db8::2".parse().unwrap();
+    let update = Update {
+        withdrawn: vec![net("2001:db8:1::/64")],
+        announced: vec![net("2001:db8:2::/64"), net("2001:db8:3::1/128")],
+        attributes: Some(Arc::new(Attributes { next_hop, ..attributes() })),
+        end_of_rib: None,
+    };
+    let messages = encode(&update, &both);
+    let read: Vec<Update> = messages
+        .iter()
+        .flat_map(|message| {
+            let decoded = decode(body(message), &both).unwrap();
+            assert_eq!(decoded.malformed, []);
+            decoded.updates
+        })
+        .collect();
+    let (withdrawn, announced) = (read[0].clone(), read[1].clone());
+    assert_eq!(withdrawn, Update { withdrawn: update.withdrawn.clone(), ..Update::default() });
+    assert_eq!(announced, Update { withdrawn: vec![], ..update.clone() });
+    // MP_REACH_NLRI is the first attribute (RFC 7606, 5.1), and there is no NEXT_HOP.
+    assert_eq!(messages[1][23..25], [0x90, 14]);
+    // Where the family was not agreed on, nothing is said.
+    assert_eq!(encode(&update, &internal()), Vec::<bytes::Bytes>::new());
+}
+
+#[test]
+fn many_routes_of_ipv6_are_packed_into_full_messages() {
+    let both = UpdateContext { families: vec![Family::Ipv6Unicast], ..internal() };
+    let announced: Vec<ipnetwork::IpNetwork> =
+        (0..2000_u32).map(|i| net(&format!("2001:db8:{i:x}::/64"))).collect();
+    let next_hop = "2001:db8::2".parse().unwrap();
+    let update = Update {
+        announced: announced.clone(),
+        attributes: Some(Arc::new(Attributes { next_hop, ..attributes() })),
+        ..Update::default()
+    };
+    let messages = encode(&update, &both);
+    assert!(messages.iter().all(|message| message.len() <= 4096));
+    assert_eq!(messages.len(), 5, "as few as they need");
+    let read: Vec<_> = messages
+        .iter()
+        .flat_map(|message| decode(body(message), &both).unwrap().updates)
+        .flat_map(|update| update.announced)
+        .collect();
+    assert_eq!(read, announced);
+}
+
+#[test]
+fn routes_whose_next_hop_is_of_the_other_family_are_withdrawn() {
+    let both =
+        UpdateContext { families: vec![Family::Ipv4Unicast, Family::Ipv6Unicast], ..internal() };
+    for (prefix, next_hop) in [("2001:db8:2::/64", "192.0.2.1"), ("10.0.0.0/8", "2001:db8::1")] {
+        let update = Update {
+            announced: vec![net(prefix)],
+            attributes: Some(Arc::new(Attributes {
+                next_hop: next_hop.parse().unwrap(),
+                ..attributes()
+            })),
+            ..Update::default()
+        };
+        let messages = encode(&update, &both);
+        let read = decode(body(&messages[0]), &both).unwrap().updates;
+        assert_eq!(read, [Update { withdrawn: vec![net(prefix)], ..Update::default() }]);
+    }
 }
 
 #[test]
@@ -458,6 +542,7 @@ fn many_routes_are_packed_into_full_messages() {
         withdrawn: prefixes.clone(),
         announced: prefixes.clone(),
         attributes: Some(Arc::new(attributes())),
+        end_of_rib: None,
     };
     let messages = encode(&update, &internal());
     let mut withdrawn = Vec::new();

@@ -91,22 +91,18 @@ fn passed_on(attribute: &PathAttribute) -> Option<UnknownAttribute> {
     Some(UnknownAttribute { flags: header.flags, code: header.code, value: header.value.to_vec() })
 }
 
-/// The attributes to send, in the order of their codes (RFC 4271, 5); `None` where IPv4 prefixes
-/// cannot be sent with them.
-pub(super) fn to_wire(
-    attributes: &Attributes,
-    context: &UpdateContext,
-) -> Option<Vec<PathAttribute>> {
-    let IpAddr::V4(next_hop) = attributes.next_hop else {
-        return None;
-    };
+/// The attributes to send, in the order of their codes (RFC 4271, 5). NEXT_HOP is among them where
+/// it is of IPv4; one of IPv6 goes into MP_REACH_NLRI (RFC 4760, 3).
+pub(super) fn to_wire(attributes: &Attributes, context: &UpdateContext) -> Vec<PathAttribute> {
     let mut attrs = vec![
         PathAttribute::Origin(to_wire_origin(attributes.origin)),
         PathAttribute::AsPath(wire::attribute::AsPath {
             segments: attributes.as_path.iter().map(to_wire_segment).collect(),
         }),
-        PathAttribute::NextHop(next_hop),
     ];
+    if let IpAddr::V4(next_hop) = attributes.next_hop {
+        attrs.push(PathAttribute::NextHop(next_hop));
+    }
     attrs.extend(attributes.med.map(PathAttribute::Med));
     // Never to an external peer (RFC 4271, 5.1.5).
     attrs.extend(attributes.local_pref.filter(|_| context.internal).map(PathAttribute::LocalPref));
@@ -136,7 +132,7 @@ pub(super) fn to_wire(
         })
     }));
     attrs.sort_by_key(PathAttribute::type_code);
-    Some(attrs)
+    attrs
 }
 
 /// `octets` without the MP attributes of families that were not agreed on; `None` if there are

@@ -12,7 +12,7 @@ use wire::validate::ErrorDisposition;
 use super::{UpdateContext, attributes, validate};
 use crate::codec::open::family;
 use crate::codec::{Consequence, Malformed, SessionReset};
-use crate::message::{Attributes, Update};
+use crate::message::{Attributes, Family, Update};
 
 /// What an UPDATE says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -40,13 +40,23 @@ pub fn decode(mut body: Bytes, context: &UpdateContext) -> Result<Decoded, Sessi
     let mut raw = wire::UpdateMessage::decode(&mut body, length)?;
     if raw.withdrawn_routes.is_empty() && raw.path_attributes.is_empty() && raw.nlri.is_empty() {
         // The End-of-RIB marker (RFC 4724, 2).
-        return Ok(Decoded { updates: vec![Update::default()], malformed: vec![] });
+        let update = Update::end_of_rib(Family::Ipv4Unicast);
+        return Ok(Decoded { updates: vec![update], malformed: vec![] });
     }
     if let Some(rest) = attributes::without_foreign_families(&raw.path_attributes, context) {
         raw.path_attributes = rest;
     }
     let parsed = raw.parse_revised(context.four_octet_as, context.internal, false, &[])?;
     let wire::update::ParsedUpdate { withdrawn, attributes: attrs, announced, .. } = parsed.update;
+
+    if let Some(family) = end_of_rib(&attrs)
+        && withdrawn.is_empty()
+        && announced.is_empty()
+        && parsed.malformed.is_empty()
+    {
+        let update = Update::end_of_rib(family);
+        return Ok(Decoded { updates: vec![update], malformed: vec![] });
+    }
 
     let mut withdrawn: Vec<IpNetwork> = withdrawn.iter().filter_map(|e| ipv4(&e.prefix)).collect();
     withdrawn.extend(mp_unreach(&attrs));
@@ -100,9 +110,9 @@ fn assemble(
             reach.next_hop.and_then(|next_hop| attributes::from_wire(attrs, next_hop, context));
         if let Some(attributes) = attributes {
             updates.push(Update {
-                withdrawn: vec![],
                 announced: reach.prefixes,
                 attributes: Some(Arc::new(attributes)),
+                ..Update::default()
             });
         }
     }
@@ -145,6 +155,15 @@ fn mp_unreach(attrs: &[PathAttribute]) -> Vec<IpNetwork> {
     unreach
         .map(|mp| mp.withdrawn.iter().filter_map(|entry| prefix(&entry.prefix)).collect())
         .unwrap_or_default()
+}
+
+/// The family of an End-of-RIB marker in its other form: a lone MP_UNREACH_NLRI that withdraws
+/// nothing (RFC 4724, 2).
+fn end_of_rib(attrs: &[PathAttribute]) -> Option<Family> {
+    match attrs {
+        [PathAttribute::MpUnreachNlri(mp)] if mp.withdrawn.is_empty() => family(mp.afi, mp.safi),
+        _ => None,
+    }
 }
 
 /// Bits beyond the length are already cleared: they mean nothing (RFC 4271, 4.3).

@@ -14,6 +14,11 @@ fn sequence(numbers: &[u32]) -> Vec<AsPathSegment> {
     vec![AsPathSegment::Sequence(numbers.to_vec())]
 }
 
+/// An internal session with a peer of this BGP identifier.
+fn identified(last: u8, router_id: u8) -> Session {
+    Session { peer_router_id: [10, 0, 0, router_id].into(), ..internal(last) }
+}
+
 /// Asserts that the first path is the best one, whatever order they come in.
 fn assert_first_wins(why: &str, paths: Vec<Path>) {
     let winner = paths[0].from.peer;
@@ -26,11 +31,12 @@ fn assert_first_wins(why: &str, paths: Vec<Path>) {
     }
 }
 
+// One test for each step, in their order: in every one the loser would win by all later steps.
+
 #[test]
-fn each_step_decides_before_the_next_one() {
-    // In every case the loser would win by all later steps.
+fn first_the_highest_local_pref_wins() {
     assert_first_wins(
-        "the highest LOCAL_PREF",
+        "9.1.1 and 9.1.2",
         vec![
             path(internal(2), |a| {
                 a.local_pref = Some(200);
@@ -39,8 +45,12 @@ fn each_step_decides_before_the_next_one() {
             path(internal(1), |a| a.local_pref = Some(150)),
         ],
     );
+}
+
+#[test]
+fn then_the_shortest_as_path_wins() {
     assert_first_wins(
-        "the shortest AS_PATH",
+        "9.1.2.2 a)",
         vec![
             path(internal(2), |a| {
                 a.as_path = sequence(&[1, 2]);
@@ -49,12 +59,30 @@ fn each_step_decides_before_the_next_one() {
             path(internal(1), |a| a.as_path = sequence(&[1, 2, 3])),
         ],
     );
+}
+
+#[test]
+fn then_the_lowest_origin_wins() {
     assert_first_wins(
-        "the lowest ORIGIN",
+        "9.1.2.2 b): IGP before EGP",
         vec![path(internal(2), |a| a.med = Some(9)), path(internal(1), |a| a.origin = Origin::Egp)],
     );
     assert_first_wins(
-        "the lowest MULTI_EXIT_DISC of one neighbouring AS",
+        "9.1.2.2 b): EGP before INCOMPLETE",
+        vec![
+            path(internal(2), |a| {
+                a.origin = Origin::Egp;
+                a.med = Some(9);
+            }),
+            path(internal(1), |a| a.origin = Origin::Incomplete),
+        ],
+    );
+}
+
+#[test]
+fn then_the_lowest_multi_exit_disc_of_one_neighbouring_as_wins() {
+    assert_first_wins(
+        "9.1.2.2 c)",
         vec![
             path(internal(2), |a| {
                 a.as_path = sequence(&[65000]);
@@ -66,31 +94,46 @@ fn each_step_decides_before_the_next_one() {
             }),
         ],
     );
+}
+
+#[test]
+fn then_an_external_route_wins_over_an_internal_one() {
     assert_first_wins(
-        "external before internal",
+        "9.1.2.2 d)",
         vec![
             path(external(2, 65000), |a| a.as_path = sequence(&[65000])),
             path(internal(1), |a| a.as_path = sequence(&[65001])),
         ],
     );
-    let identifier = |last: u8, router_id: u8| Session {
-        peer_router_id: [10, 0, 0, router_id].into(),
-        ..internal(last)
-    };
+}
+
+#[test]
+fn then_the_lowest_bgp_identifier_wins() {
     assert_first_wins(
-        "the lowest BGP identifier",
-        vec![path(identifier(2, 1), |_| ()), path(identifier(1, 2), |_| ())],
-    );
-    assert_first_wins(
-        "the fewest clusters",
+        "9.1.2.2 f)",
         vec![
-            path(identifier(2, 7), |_| ()),
-            path(identifier(1, 7), |a| a.cluster_list = vec![[10, 0, 0, 9].into()]),
+            path(identified(2, 1), |a| a.cluster_list = vec![[10, 0, 0, 9].into()]),
+            path(identified(1, 2), |_| ()),
         ],
     );
+}
+
+#[test]
+fn then_the_shortest_cluster_list_wins() {
     assert_first_wins(
-        "the lowest peer address",
-        vec![path(identifier(1, 7), |_| ()), path(identifier(2, 7), |_| ())],
+        "RFC 4456, 9",
+        vec![
+            path(identified(2, 7), |_| ()),
+            path(identified(1, 7), |a| a.cluster_list = vec![[10, 0, 0, 9].into()]),
+        ],
+    );
+}
+
+#[test]
+fn at_last_the_lowest_peer_address_wins() {
+    assert_first_wins(
+        "9.1.2.2 g)",
+        vec![path(identified(1, 7), |_| ()), path(identified(2, 7), |_| ())],
     );
 }
 

@@ -9,6 +9,7 @@
 use std::time::Instant;
 
 use super::super::fsm::{FsmEvent, Shared};
+use super::super::restart::Ending;
 use super::super::timers::Timer;
 use super::super::{Action, State};
 use super::{Connection, Direction};
@@ -118,8 +119,11 @@ impl Connection {
                 self.restart_hold_timer(now);
                 self.state = State::Established;
                 shared.backoff.reset();
+                shared.past.forwarding = true;
                 if let Some((negotiated, _)) = &self.session {
                     shared.actions.push(Action::Up(negotiated.clone()));
+                    let lost = shared.stale.returned(now, negotiated);
+                    shared.actions.extend(lost.into_iter().map(Action::Sweep));
                 }
             }
             other => self.end_by(now, other, 2, shared),
@@ -140,7 +144,11 @@ impl Connection {
                     }
                     shared.update_errors.last = Some(fault.error.to_string());
                 }
-                shared.actions.extend(decoded.updates.into_iter().map(Action::Update));
+                for update in decoded.updates {
+                    let complete = update.end_of_rib.filter(|it| shared.stale.end_of_rib(*it));
+                    shared.actions.push(Action::Update(update));
+                    shared.actions.extend(complete.map(Action::Sweep));
+                }
             }
             FsmEvent::RouteRefreshMsg(family) => {
                 // One of a family that was not offered is ignored (RFC 2918, 4).
@@ -161,17 +169,31 @@ impl Connection {
                 Notification { data: vec![kind as u8], ..Notification::new(code::FSM, unexpected) };
             (Some(notification), format!("unexpected {}", kind.as_str()))
         };
+        let ending = match &event {
+            FsmEvent::TcpConnectionFails(_) | FsmEvent::PeerRestarted => Ending::Silent,
+            FsmEvent::ManualStop(..)
+            | FsmEvent::OpenCollisionDump
+            | FsmEvent::Handover
+            | FsmEvent::BfdDown(_) => Ending::Final,
+            FsmEvent::NotifMsg(told) if told.is_hard_reset() => Ending::Final,
+            _ => Ending::Told,
+        };
+        let stays = matches!(
+            event,
+            FsmEvent::ManualStop(..) | FsmEvent::OpenCollisionDump | FsmEvent::Handover
+        );
         let (notification, reason) = match event {
-            FsmEvent::ManualStop(cease, reason) => {
-                self.end(now, Some(cease), reason, shared);
-                return self.timers.clear();
-            }
-            FsmEvent::OpenCollisionDump => {
-                let cease = Notification::new(code::CEASE, cease::COLLISION_RESOLUTION);
-                self.end(now, Some(cease), "the other of two connections is kept".into(), shared);
-                return self.timers.clear();
-            }
+            FsmEvent::ManualStop(cease, reason) => (Some(cease), reason),
+            FsmEvent::OpenCollisionDump => (
+                Some(Notification::new(code::CEASE, cease::COLLISION_RESOLUTION)),
+                "the other of two connections is kept".to_owned(),
+            ),
+            FsmEvent::Handover => (None, "about to restart".to_owned()),
+            FsmEvent::PeerRestarted => (None, "peer has restarted".to_owned()),
             FsmEvent::AutomaticStop(cease, reason) => (Some(cease), reason),
+            FsmEvent::BfdDown(reason) => {
+                (Some(Notification::new(code::CEASE, cease::BFD_DOWN)), reason)
+            }
             FsmEvent::HoldTimerExpires => {
                 (Some(Notification::new(code::HOLD_TIMER, 0)), "hold timer expired".to_owned())
             }
@@ -201,14 +223,17 @@ impl Connection {
                 format!("unexpected {event:?} in {}", self.state),
             ),
         };
-        self.end(now, notification, reason, shared);
+        self.end(now, notification, reason, ending, shared);
+        if stays {
+            self.timers.clear();
+        }
     }
 
     /// Ends what is not a connection yet: there is nobody to be told.
     fn end_silently(&mut self, now: Instant, event: FsmEvent, shared: &mut Shared) {
         match event {
             FsmEvent::ManualStop(_, reason) => {
-                self.end(now, None, reason, shared);
+                self.end(now, None, reason, Ending::Final, shared);
                 self.timers.clear();
             }
             FsmEvent::OpenCollisionDump => {
@@ -217,11 +242,11 @@ impl Connection {
                 self.state = State::Idle;
             }
             FsmEvent::AutomaticStop(_, reason) | FsmEvent::TcpConnectionFails(reason) => {
-                self.end(now, None, reason, shared);
+                self.end(now, None, reason, Ending::Final, shared);
             }
             other => {
                 let reason = format!("unexpected {other:?} in {}", self.state);
-                self.end(now, None, reason, shared);
+                self.end(now, None, reason, Ending::Final, shared);
             }
         }
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::fsm::{FsmEvent, Shared};
 use super::negotiate::{negotiate, our_open};
+use super::restart::Ending;
 use super::timers::{Timer, Timers};
 use super::{Action, ConnectionId, Negotiated, State};
 use crate::codec::notification::{self, code};
@@ -24,6 +25,12 @@ pub(super) enum Direction {
     Outgoing,
     /// The peer, once.
     Incoming,
+    /// The peer, while a session is Established: it may have restarted, and its OPEN will tell.
+    Newcomer,
+}
+
+impl Direction {
+    pub(super) const ALL: [Self; 3] = [Self::Outgoing, Self::Incoming, Self::Newcomer];
 }
 
 /// One connection.
@@ -46,7 +53,7 @@ impl Connection {
         let state = match direction {
             Direction::Outgoing => State::Idle,
             // The speaker listens.
-            Direction::Incoming => State::Active,
+            Direction::Incoming | Direction::Newcomer => State::Active,
         };
         Self {
             direction,
@@ -61,6 +68,11 @@ impl Connection {
 
     pub(super) fn direction(&self) -> Direction {
         self.direction
+    }
+
+    /// The same connection, now the only one that the peer has opened.
+    pub(super) fn into_incoming(self) -> Self {
+        Self { direction: Direction::Incoming, ..self }
     }
 
     pub(super) fn state(&self) -> State {
@@ -130,7 +142,7 @@ impl Connection {
                 Some((negotiated, _)) => FsmEvent::BgpOpen(negotiated.clone()),
                 None => open::decode(frame.body)
                     .and_then(|theirs| {
-                        let ours = our_open(&shared.config, self.plain_open);
+                        let ours = our_open(&shared.config, self.plain_open, shared.past);
                         negotiate(&shared.config, &ours, &theirs)
                     })
                     .map_or_else(FsmEvent::BgpOpenMsgErr, FsmEvent::BgpOpen),
@@ -182,7 +194,7 @@ impl Connection {
 
     /// TCP is up: sends the OPEN.
     fn send_open(&mut self, now: Instant, shared: &mut Shared) {
-        let ours = our_open(&shared.config, shared.plain_open);
+        let ours = our_open(&shared.config, shared.plain_open, shared.past);
         self.timers.clear();
         match open::encode(&ours) {
             Ok(octets) => {
@@ -191,7 +203,10 @@ impl Connection {
                 self.timers.set(Timer::Hold, now, OPEN_HOLD_TIME);
                 self.state = State::OpenSent;
             }
-            Err(reason) => self.end(now, None, format!("cannot write the OPEN: {reason}"), shared),
+            Err(reason) => {
+                let reason = format!("cannot write the OPEN: {reason}");
+                self.end(now, None, reason, Ending::Final, shared);
+            }
         }
     }
 
@@ -227,15 +242,21 @@ impl Connection {
         now: Instant,
         notification: Option<Notification>,
         reason: String,
+        ending: Ending,
         shared: &mut Shared,
     ) {
-        if let Some(notification) = notification {
+        let restart = self.negotiated().and_then(|it| it.graceful_restart.clone());
+        if let Some(mut notification) = notification {
+            if ending == Ending::Final && restart.as_ref().is_some_and(|it| it.notification) {
+                notification = notification.into_hard_reset();
+            }
             self.send(notification::encode(&notification), shared);
         }
         self.drop_transport(shared);
         if self.state == State::Established {
             shared.plain_open = false;
-            shared.actions.push(Action::Down(reason.clone()));
+            let kept = shared.stale.keep(now, ending, restart.as_ref());
+            shared.actions.push(Action::Down { reason: reason.clone(), kept });
         }
         shared.last_error = Some(reason);
         self.reset();

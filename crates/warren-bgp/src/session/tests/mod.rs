@@ -1,10 +1,12 @@
 //! Tests of the session: the table of the state machine, one peer driven by hand, two peers over
 //! a simulated network, and a peer that is shown anything at all.
 
+mod bfd;
 mod collision;
 mod errors;
 mod pair;
 mod property;
+mod restart;
 mod single;
 mod table;
 
@@ -28,6 +30,7 @@ fn config() -> PeerConfig {
         passive: false,
         families: vec![Family::Ipv4Unicast],
         loopback_next_hops: false,
+        graceful_restart: None,
     }
 }
 
@@ -74,7 +77,9 @@ fn short(actions: &[Action]) -> Vec<String> {
             },
             Action::Close(id) => format!("close {id}"),
             Action::Up(_) => "up".to_owned(),
-            Action::Down(_) => "down".to_owned(),
+            Action::Down { kept, .. } if kept.is_empty() => "down".to_owned(),
+            Action::Down { .. } => "down, kept".to_owned(),
+            Action::Sweep(_) => "sweep".to_owned(),
             Action::Update(_) => "update".to_owned(),
             Action::Refresh(_) => "refresh".to_owned(),
         })

@@ -356,7 +356,7 @@ fn two_as_numbers_of_four_octets_and_equal_identifiers_meet() {
 fn routes_and_requests_for_them_arrive() {
     let mut pair = Pair::both_up();
     pair.tell(0, Event::RequestRefresh(Family::Ipv4Unicast));
-    let octets = pair.peers[0].encode_update(&Update::default());
+    let octets = pair.peers[0].encode_update(&Update::end_of_rib(Family::Ipv4Unicast));
     let id = pair.peers[1].established_connection().unwrap();
     pair.tell(1, Event::Bytes(id, octets[0].clone()));
     pair.run(seconds(1));
@@ -367,9 +367,14 @@ fn routes_and_requests_for_them_arrive() {
 #[test]
 fn what_is_offered_is_what_is_supported() {
     let families = vec![Family::Ipv6Unicast, Family::Ipv4Unicast];
-    let ours = super::super::negotiate::our_open(&PeerConfig { families, ..config() }, false);
+    let ours = super::super::negotiate::our_open(
+        &PeerConfig { families, ..config() },
+        false,
+        super::super::negotiate::Past::default(),
+    );
     let expected = [
         Capability::Multiprotocol(Family::Ipv4Unicast),
+        Capability::Multiprotocol(Family::Ipv6Unicast),
         Capability::RouteRefresh,
         Capability::FourOctetAs(64512),
     ];

@@ -77,7 +77,7 @@ fn silence_ends_the_session_after_the_hold_time() {
     assert_eq!(solo.error(), "hold timer expired");
     let told = solo.told();
     assert_eq!((told.code, told.subcode, told.data), (4, 0, vec![]));
-    assert!(solo.log.contains(&Action::Down("hold timer expired".into())));
+    assert!(solo.log.contains(&Action::Down { reason: "hold timer expired".into(), kept: vec![] }));
 }
 
 #[test]
@@ -219,38 +219,6 @@ fn an_overload_ends_the_session_and_it_comes_back() {
 }
 
 #[test]
-fn a_peer_that_bfd_cannot_reach_loses_its_session_and_may_come_back() {
-    let mut solo = Solo::established(config());
-    let down = |last_up| Event::BfdDown { reason: "silence".into(), last_up };
-    assert_eq!(solo.event(down(solo.now)), ["send 1 6/10", "close 1", "down"]);
-    assert_eq!(solo.told().to_string(), "Cease/BFD Down");
-    assert_eq!(solo.error(), "BFD down: silence");
-    assert_eq!(solo.event(down(solo.now)), [""; 0], "there is no session to end");
-    assert_eq!(solo.timer().1, ["connect 2"]);
-}
-
-#[test]
-fn bfd_ends_no_session_that_came_up_after_it_last_up_the_peer() {
-    let mut solo = Solo::open_confirm(config());
-    let last_up = solo.now;
-    solo.now += seconds(1);
-    solo.keepalive(1);
-    let down = Event::BfdDown { reason: "silence".into(), last_up };
-    assert_eq!(solo.event(down), [""; 0]);
-    assert_eq!(solo.state(), State::Established);
-}
-
-#[test]
-fn bfd_ends_no_session_that_is_not_established() {
-    for mut solo in
-        [Solo::started(config()), Solo::open_sent(config()), Solo::open_confirm(config())]
-    {
-        let down = Event::BfdDown { reason: "silence".into(), last_up: solo.now };
-        assert_eq!(solo.event(down), [""; 0]);
-    }
-}
-
-#[test]
 fn what_the_peer_says_at_the_end_is_the_last_error() {
     let mut solo = Solo::established(config());
     assert_eq!(solo.notify(1, 6, 2, b"\x0cback at noon"), ["close 1", "down"]);
@@ -284,6 +252,7 @@ fn routes_go_both_ways_only_while_established() {
             local_pref: Some(100),
             ..Attributes::via([192, 168, 0, 1].into())
         })),
+        end_of_rib: None,
     };
     assert!(Solo::open_confirm(config()).peer.encode_update(&update).is_empty());
     let mut solo = Solo::established(config());

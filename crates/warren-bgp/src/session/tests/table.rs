@@ -5,7 +5,8 @@ use std::time::Instant;
 use super::super::backoff::Backoff;
 use super::super::connection::{Connection, Direction};
 use super::super::fsm::{FsmEvent, Shared};
-use super::super::negotiate::{negotiate, our_open};
+use super::super::negotiate::{Past, negotiate, our_open};
+use super::super::restart::Stale;
 use super::super::{ConnectionId, Negotiated, State, UpdateErrors};
 use super::{config, short, their_open};
 use crate::codec::{Decoded, SessionReset};
@@ -170,7 +171,7 @@ fn reset(code: u8, subcode: u8) -> SessionReset {
 }
 
 fn negotiated() -> Negotiated {
-    negotiate(&config(), &our_open(&config(), false), &their_open()).unwrap()
+    negotiate(&config(), &our_open(&config(), false, Past::default()), &their_open()).unwrap()
 }
 
 fn event(name: &str) -> FsmEvent {
@@ -191,9 +192,10 @@ fn event(name: &str) -> FsmEvent {
         "OpenCollisionDump" => FsmEvent::OpenCollisionDump,
         "NotifMsg" => FsmEvent::NotifMsg(Notification::new(6, 4)),
         "KeepAliveMsg" => FsmEvent::KeepAliveMsg,
-        "UpdateMsg" => {
-            FsmEvent::UpdateMsg(Decoded { updates: vec![Update::default()], malformed: vec![] })
-        }
+        "UpdateMsg" => FsmEvent::UpdateMsg(Decoded {
+            updates: vec![Update::end_of_rib(Family::Ipv4Unicast)],
+            malformed: vec![],
+        }),
         "UpdateMsgErr" => FsmEvent::UpdateMsgErr(reset(3, 1)),
         "RouteRefreshMsg" => FsmEvent::RouteRefreshMsg(Some(Family::Ipv4Unicast)),
         other => panic!("no event {other}"),
@@ -209,6 +211,8 @@ fn connection(state: State, now: Instant) -> (Connection, Shared) {
         last_error: None,
         update_errors: UpdateErrors::default(),
         plain_open: false,
+        past: Past::default(),
+        stale: Stale::default(),
         actions: vec![],
     };
     let mut connection = Connection::new(Direction::Outgoing);

@@ -1,5 +1,7 @@
 //! Pods that ask for an address, or for a pool.
 
+use ipnetwork::IpNetwork;
+
 use super::*;
 
 fn ask(f: &Fixture, id: &str, addresses: &[&str], pools: &[&str]) -> Result<Vec<String>, String> {

@@ -41,14 +41,24 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// Every other one is of IPv6.
 fn prefix(number: u8) -> IpNetwork {
-    IpNetwork::new(Ipv4Addr::new(172, 16, number, 0).into(), 26).unwrap()
+    match number % 2 {
+        0 => IpNetwork::new(Ipv4Addr::new(172, 16, number, 0).into(), 26).unwrap(),
+        _ => format!("fd10:0:0:{number:x}::/64").parse().unwrap(),
+    }
+}
+
+fn address(destination: u8, last: u8) -> IpAddr {
+    match destination % 2 {
+        0 => Ipv4Addr::new(192, 168, 0, last).into(),
+        _ => format!("fd00::{last}").parse().unwrap(),
+    }
 }
 
 /// Next hop 3 is this node itself: such a path gets no route.
-fn path(number: u8) -> Path {
-    let last = if number == 3 { 176 } else { number + 1 };
-    let next_hop = Ipv4Addr::new(192, 168, 0, last).into();
+fn path(destination: u8, number: u8) -> Path {
+    let next_hop = address(destination, if number == 3 { 176 } else { number + 1 });
     Path { next_hop, learned_from: next_hop }
 }
 
@@ -56,13 +66,15 @@ fn known() -> Known {
     Known {
         node_address: Some(Ipv4Addr::new(192, 168, 0, 176).into()),
         nodes: [].into(),
-        pools: vec![Pool {
-            cidr: "172.16.0.0/16".parse().unwrap(),
-            block_size: 26,
-            encapsulation: Encapsulation::None,
-            nat_outgoing: false,
-        }],
-        blocks: vec![prefix(200)],
+        pools: [("172.16.0.0/16", 26), ("fd10::/16", 64)]
+            .map(|(cidr, block_size)| Pool {
+                cidr: cidr.parse().unwrap(),
+                block_size,
+                encapsulation: Encapsulation::None,
+                nat_outgoing: false,
+            })
+            .into(),
+        blocks: vec![prefix(200), prefix(201)],
         paths: [].into(),
         route_protocol: 12,
         settled: true,
@@ -87,6 +99,7 @@ impl Node {
             "link set wire up",
             "link set enp1s0 up",
             "address add 192.168.0.176/24 dev enp1s0",
+            "address add fd00::176/64 dev enp1s0 nodad",
         ] {
             assert!(ip(command), "{command}");
         }
@@ -104,7 +117,7 @@ impl Node {
 
     /// Whether somebody else has a route there.
     fn is_held(&mut self, number: u8) -> bool {
-        let table = kernel::table(&mut self.reconciler.socket).unwrap();
+        let table = kernel::table(&mut self.reconciler.socket, true).unwrap();
         table.iter().any(|there| there.prefix == prefix(number) && there.protocol != 12)
     }
 
@@ -117,7 +130,7 @@ impl Node {
                 let known = Arc::make_mut(&mut self.known);
                 for (number, to) in paths {
                     match to {
-                        Some(to) => drop(known.paths.insert(prefix(*number), path(*to))),
+                        Some(to) => drop(known.paths.insert(prefix(*number), path(*number, *to))),
                         None => drop(known.paths.remove(&prefix(*number))),
                     }
                 }
@@ -134,7 +147,8 @@ impl Node {
                 assert!(!whole || !is_simple, "everything was looked at for a deleted route");
             }
             Step::Hold(number) => {
-                ip(&format!("route replace {} via 192.168.0.9 proto static", prefix(*number)));
+                let (prefix, via) = (prefix(*number), address(*number, 9));
+                assert!(ip(&format!("route replace {prefix} via {via} proto static")));
                 self.pass(&Stirred::everything());
             }
             Step::Settled(settled) => {
@@ -152,7 +166,7 @@ impl Node {
     /// Compares with what a pass over everything finds to do and says.
     fn check(&mut self) {
         let wanted = desired(&self.known, &self.reconciler.view.links).routes;
-        let table = kernel::table(&mut self.reconciler.socket).unwrap();
+        let table = kernel::table(&mut self.reconciler.socket, true).unwrap();
         let ours: Vec<KernelRoute> =
             table.into_iter().filter(|there| there.protocol == 12).collect();
         let standing = self.reconciler.standing.as_ref().unwrap();

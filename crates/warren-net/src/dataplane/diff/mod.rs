@@ -47,7 +47,8 @@ impl From<&DesiredRoute> for KernelRoute {
             }
         };
         let (prefix, protocol) = (route.prefix, route.protocol);
-        Self { prefix, protocol, metric: 0, tos: 0, kind, gateway, index, onlink, special: false }
+        let (metric, tos, special) = (usual_metric(&prefix), 0, false);
+        Self { prefix, protocol, metric, tos, kind, gateway, index, onlink, special }
     }
 }
 
@@ -72,8 +73,8 @@ impl KernelRoute {
 
     /// Whether the kernel looks it up where it looks up our routes: one key holds several routes,
     /// and the first of them is used.
-    fn is_in_the_place_of_ours(&self) -> bool {
-        self.metric == 0 && self.tos == 0
+    pub fn is_in_the_place_of_ours(&self) -> bool {
+        self.metric == usual_metric(&self.prefix) && self.tos == 0
     }
 
     /// The route in the words of `ip route`; `names` are those of the devices.
@@ -93,6 +94,13 @@ impl KernelRoute {
         }
         words + &format!(" proto {}", protocol_name(self.protocol))
     }
+}
+
+/// The metric of a route that is written without one.
+fn usual_metric(prefix: &IpNetwork) -> u32 {
+    /// IP6_RT_PRIO_USER of linux/ipv6_route.h.
+    const IPV6: u32 = 1024;
+    if prefix.is_ipv4() { 0 } else { IPV6 }
 }
 
 /// Which routes this agent may delete.

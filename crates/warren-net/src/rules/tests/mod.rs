@@ -21,7 +21,7 @@ fn pool(cidr: &str, encapsulation: Encapsulation, nat_outgoing: bool) -> Pool {
 }
 
 /// A node with one pool, two other nodes, and a path by a third.
-fn known(encapsulation: Encapsulation, nat_outgoing: bool) -> Known {
+pub fn known(encapsulation: Encapsulation, nat_outgoing: bool) -> Known {
     let next_hop = "192.168.0.241".parse().unwrap();
     Known {
         node_address: Some("192.168.0.176".parse().unwrap()),
@@ -35,7 +35,7 @@ fn known(encapsulation: Encapsulation, nat_outgoing: bool) -> Known {
 }
 
 /// Runs a program in the thread's namespace; its output.
-fn run(line: &str) -> String {
+pub fn run(line: &str) -> String {
     let mut words = line.split_whitespace();
     let program = words.next().unwrap();
     let output = Command::new(program)

@@ -166,14 +166,23 @@ fn pod_traffic_is_masqueraded_outside_the_pools_and_nowhere_else() {
 
 #[test]
 fn pod_traffic_passes_where_iptables_drops_what_is_forwarded_by_policy() {
+    passes_in_spite_of("iptables-nft");
+}
+
+#[test]
+fn pod_traffic_passes_where_iptables_legacy_drops_what_is_forwarded_by_policy() {
+    passes_in_spite_of("iptables-legacy");
+}
+
+fn passes_in_spite_of(iptables: &str) {
     isolated(|| {
         let scene = Scene::new();
-        run("iptables-nft -P FORWARD DROP");
+        run(&format!("{iptables} -P FORWARD DROP"));
         let (pod, outside) = scene.sockets(OTHER_POD);
         let address = outside.local_addr().unwrap();
         let dropped = patiently(|| {
             pod.send_to(b"hello", address).unwrap();
-            let refused = run("iptables-nft -L FORWARD -v -x -n");
+            let refused = run(&format!("{iptables} -L FORWARD -v -x -n"));
             (!refused.contains("policy DROP 0 packets")).then_some(())
         });
         assert!(dropped.is_some(), "the policy drops nothing: the scene is wrong");

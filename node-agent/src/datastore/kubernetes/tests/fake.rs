@@ -35,6 +35,7 @@ struct Inside {
     cluster_configuration: Option<String>,
     trouble: Trouble,
     requests: Vec<String>,
+    watched_from: Vec<String>,
     patches: Vec<Value>,
 }
 
@@ -124,6 +125,11 @@ impl Fake {
         self.inside().requests.clone()
     }
 
+    /// The version that each watch was to begin after.
+    pub fn watched_from(&self) -> Vec<String> {
+        self.inside().watched_from.clone()
+    }
+
     /// The condition of each status patch so far.
     pub fn patches(&self) -> Vec<Value> {
         self.inside().patches.clone()
@@ -135,7 +141,8 @@ impl Fake {
     ) -> io::Result<Response<UnsyncBoxBody<Bytes, Infallible>>> {
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
-        let watches = request.uri().query().unwrap_or_default().contains("watch=true");
+        let query = request.uri().query().unwrap_or_default().to_owned();
+        let watches = query.contains("watch=true");
         let body = request.into_body().collect_bytes().await.unwrap();
         let mut inside = self.inside();
         inside.requests.push(format!("{method} {path}{}", if watches { " watch" } else { "" }));
@@ -151,6 +158,10 @@ impl Fake {
         }
         Ok(match (method, path.as_str()) {
             (Method::GET, "/api/v1/nodes") if watches => {
+                assert!(query.contains("allowWatchBookmarks=true"), "{query}");
+                let mut pairs = query.split('&');
+                let from = pairs.find_map(|pair| pair.strip_prefix("resourceVersion="));
+                inside.watched_from.push(from.unwrap().to_owned());
                 let (sender, body) = Channel::new(WAITING_EVENTS);
                 inside.watches.push(sender);
                 Response::new(body.boxed_unsync())

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use serde_json::json;
+
 use super::fake::{Fake, Trouble, node};
 use super::{LONG, POOLS, Running, config, eventually, pass};
 use crate::datastore::{NodeAddress, State};
@@ -45,6 +47,34 @@ async fn joins_changes_and_deletions_are_followed_with_one_list() {
     let state = running.until("no node", |state| !state.snapshot.problems.is_empty()).await;
     assert!(state.snapshot.blocks.is_empty());
     assert_eq!(count(&fake, LIST), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_is_no_peer_for_as_long_as_its_label_keeps_agents_away() {
+    let fake = three();
+    let running = Running::start(&fake, POOLS);
+    running.peers(&["node2", "node3"]).await;
+    watched(&fake, 1).await;
+    let mut left = node("node2", "10.77.0.12", "10.244.1.0/24");
+    left["metadata"]["labels"] = json!({"warren.io/cleanup": ""});
+    fake.put(left);
+    running.peers(&["node3"]).await;
+    fake.put(node("node2", "10.77.0.12", "10.244.1.0/24"));
+    running.peers(&["node2", "node3"]).await;
+    assert_eq!(count(&fake, LIST), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_goes_on_from_the_last_bookmark() {
+    let fake = three();
+    let running = Running::start(&fake, POOLS);
+    running.peers(&["node2", "node3"]).await;
+    watched(&fake, 1).await;
+    fake.bookmark();
+    fake.bookmark();
+    fake.disconnect();
+    watched(&fake, 2).await;
+    assert_eq!(fake.watched_from(), ["3", "5"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -184,7 +214,7 @@ async fn what_kubelet_writes_all_the_time_is_no_news() {
     running.states.mark_unchanged();
     for beat in 0..10 {
         let mut node2 = node("node2", "10.77.0.12", "10.244.1.0/24");
-        node2["status"]["conditions"] = serde_json::json!([{
+        node2["status"]["conditions"] = json!([{
             "type": "Ready", "status": "True", "reason": format!("beat {beat}"),
         }]);
         fake.put(node2);

@@ -98,6 +98,27 @@ fn an_address_that_is_configured_wins_and_one_that_is_there_twice_is_one_peer() 
 }
 
 #[test]
+fn a_node_that_no_agent_runs_on_is_no_peer_and_its_block_is_its_own_all_the_same() {
+    let labelled = |name: &str, value: &str| {
+        let mut node = node("node2", "10.77.0.12", "10.244.1.0/24");
+        node["metadata"]["labels"] = json!({name: value});
+        member(node)
+    };
+    for (name, value, is_peer) in [
+        ("kubernetes.io/os", "linux", true),
+        ("kubernetes.io/os", "windows", false),
+        ("warren.io/cleanup", "", false),
+    ] {
+        let mut known = cluster(&NODES);
+        known.nodes.insert("node2".to_owned(), labelled(name, value));
+        let snapshot = settle(super::POOLS, &known);
+        let expected: &[_] = if is_peer { &["node2", "node3"] } else { &["node3"] };
+        assert_eq!(super::peers(&snapshot), expected, "{name}={value}");
+        assert_eq!(snapshot.owners.len(), 2);
+    }
+}
+
+#[test]
 fn an_old_object_with_pod_cidr_alone_is_understood() {
     let mut old = node("node1", "10.77.0.11", "10.244.0.0/24");
     old["spec"].as_object_mut().unwrap().remove("podCIDRs");

@@ -1,0 +1,130 @@
+//! Routes that outlive their session, and selection that waits.
+
+use super::tests::{attributes, external, internal};
+use super::*;
+
+const BLOCK: &str = "172.16.103.64/26";
+const OTHER: &str = "172.16.103.128/26";
+
+fn prefix(text: &str) -> IpNetwork {
+    text.parse().unwrap()
+}
+
+fn announce(prefixes: &[&str], last: u8) -> Update {
+    Update {
+        announced: prefixes.iter().map(|it| prefix(it)).collect(),
+        attributes: Some(Arc::new(attributes(&format!("192.168.0.{last}")))),
+        ..Update::default()
+    }
+}
+
+/// With internal peer 1, which has announced two blocks, and external peer 3, which knows.
+fn rib() -> Rib {
+    let mut rib = Rib::default();
+    let pools = vec![prefix("172.16.0.0/16")];
+    rib.set_import_policy(ImportPolicy { pools, ..ImportPolicy::default() });
+    rib.peer_up(internal(1));
+    rib.peer_up(external(3, 65000));
+    rib.update(internal(1).peer, announce(&[BLOCK, OTHER], 1));
+    assert_eq!(rib.take_changes(10).len(), 2);
+    tell(&mut rib, 3);
+    rib
+}
+
+/// What the peer is told until there is nothing more.
+fn tell(rib: &mut Rib, last: u8) -> Vec<Update> {
+    let peer = internal(last).peer;
+    let mut told = Vec::new();
+    while rib.out_of_date(None).any(|it| it == peer) {
+        told.extend(rib.take_updates(peer, 100));
+    }
+    told
+}
+
+#[test]
+fn a_restart_is_noticed_by_nobody() {
+    let mut rib = rib();
+    let one = internal(1).peer;
+    rib.peer_restarting(one, &[Family::Ipv4Unicast]);
+    assert_eq!((rib.counts(one).received, rib.counts(one).stale), (0, 2));
+    rib.peer_up(internal(1));
+    rib.update(one, announce(&[BLOCK, OTHER], 1));
+    rib.sweep(one, Family::Ipv4Unicast);
+    assert_eq!((rib.counts(one).received, rib.counts(one).stale), (2, 0));
+    assert_eq!(rib.take_changes(10), []);
+    assert_eq!(tell(&mut rib, 3), []);
+}
+
+#[test]
+fn what_was_not_announced_again_goes_when_it_is_swept() {
+    let mut rib = rib();
+    let one = internal(1).peer;
+    rib.peer_restarting(one, &[Family::Ipv4Unicast]);
+    rib.peer_up(internal(1));
+    rib.update(one, announce(&[BLOCK], 1));
+    rib.sweep(one, Family::Ipv6Unicast);
+    assert_eq!(rib.take_changes(10), [], "the other family's end");
+    rib.sweep(one, Family::Ipv4Unicast);
+    assert_eq!(rib.take_changes(10), [PathChange { prefix: prefix(OTHER), best: None }]);
+    assert_eq!(tell(&mut rib, 3)[0].withdrawn, [prefix(OTHER)]);
+}
+
+#[test]
+fn a_route_of_before_can_be_withdrawn_or_replaced() {
+    let mut rib = rib();
+    let one = internal(1).peer;
+    rib.peer_restarting(one, &[Family::Ipv4Unicast]);
+    rib.peer_up(internal(1));
+    rib.update(one, Update { withdrawn: vec![prefix(OTHER)], ..Update::default() });
+    assert_eq!(rib.take_changes(10), [PathChange { prefix: prefix(OTHER), best: None }]);
+    rib.update(one, announce(&[BLOCK], 9));
+    let best = Some(BestPath { next_hop: "192.168.0.9".parse().unwrap(), learned_from: one });
+    assert_eq!(rib.take_changes(10), [PathChange { prefix: prefix(BLOCK), best }]);
+    rib.sweep(one, Family::Ipv4Unicast);
+    assert_eq!(rib.take_changes(10), [], "what is new is not swept");
+}
+
+#[test]
+fn only_the_families_that_are_kept_stay_and_only_through_one_restart() {
+    let mut rib = rib();
+    let one = internal(1).peer;
+    rib.peer_restarting(one, &[Family::Ipv6Unicast]);
+    assert_eq!(rib.take_changes(10).len(), 2);
+
+    let mut rib = self::rib();
+    rib.peer_restarting(one, &[Family::Ipv4Unicast]);
+    rib.peer_up(internal(1));
+    rib.update(one, announce(&[BLOCK], 1));
+    rib.peer_restarting(one, &[Family::Ipv4Unicast]);
+    assert_eq!(rib.take_changes(10), [PathChange { prefix: prefix(OTHER), best: None }]);
+    assert_eq!(rib.counts(one).stale, 1);
+    rib.forget_peer(one);
+    assert_eq!(rib.take_changes(10), [PathChange { prefix: prefix(BLOCK), best: None }]);
+}
+
+#[test]
+fn while_selection_is_deferred_only_own_routes_are_told_and_no_end() {
+    let mut rib = Rib::default();
+    let pools = vec![prefix("172.16.0.0/16")];
+    rib.set_import_policy(ImportPolicy { pools, ..ImportPolicy::default() });
+    rib.defer();
+    rib.originate([prefix("172.16.1.0/26")]);
+    rib.peer_up(internal(1));
+    rib.peer_up(external(3, 65000));
+    rib.update(internal(1).peer, announce(&[BLOCK], 1));
+    assert!(!rib.has_changes());
+    assert_eq!(rib.take_changes(10), []);
+    for peer in [1, 3] {
+        let told = tell(&mut rib, peer);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!(told[0].announced, [prefix("172.16.1.0/26")]);
+    }
+
+    rib.resume();
+    assert_eq!(rib.take_changes(10).len(), 1);
+    let end = Update::end_of_rib(Family::Ipv4Unicast);
+    assert_eq!(tell(&mut rib, 1), std::slice::from_ref(&end));
+    let told = tell(&mut rib, 3);
+    assert_eq!(told[0].announced, [prefix(BLOCK)]);
+    assert_eq!(told[1..], [end]);
+}

@@ -1,0 +1,90 @@
+//! Graceful restart as the receiving speaker sees it (RFC 4724, 4.2; RFC 8538, 4): which routes of
+//! a peer whose session has ended are kept, and until when.
+
+use std::time::{Duration, Instant};
+
+use super::{Negotiated, PeerRestart};
+use crate::message::Family;
+
+/// How long a peer that is back may take to announce its routes again (RFC 4724, 4.2, allows an
+/// upper bound and gives none). Longer than any deferral of route selection in use: BIRD's is 240 s.
+const STALE_TIME: Duration = Duration::from_secs(360);
+
+/// How a session ended, as far as it decides what becomes of its routes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// For good: its routes go.
+    Final,
+    /// The transport is gone and nothing was said: as it is when a peer restarts (RFC 4724, 4.2).
+    Silent,
+    /// A NOTIFICATION was sent or received, or the hold timer has expired: a restart only where
+    /// both sides have set the N bit (RFC 8538, 4).
+    Told,
+}
+
+/// Routes of a peer that it has not announced again since its session ended.
+#[derive(Debug, Default)]
+pub(super) struct Stale {
+    families: Vec<Family>,
+    until: Option<Instant>,
+}
+
+impl Stale {
+    /// The session with `restart` has ended. The families whose routes are kept; those that are
+    /// still stale from an earlier restart are not (RFC 4724, 4.2: consecutive restarts), which the
+    /// driver sees to.
+    pub(super) fn keep(
+        &mut self,
+        now: Instant,
+        ending: Ending,
+        restart: Option<&PeerRestart>,
+    ) -> Vec<Family> {
+        *self = Self::default();
+        let applies = |restart: &&PeerRestart| match ending {
+            Ending::Final => false,
+            Ending::Silent => true,
+            Ending::Told => restart.notification,
+        };
+        if let Some(restart) = restart.filter(applies)
+            && !restart.restart_time.is_zero()
+        {
+            self.families = restart.families.iter().map(|(family, _)| *family).collect();
+            self.until = now.checked_add(restart.restart_time);
+        }
+        self.families.clone()
+    }
+
+    /// The peer is back. The families whose routes are not kept any longer: those whose forwarding
+    /// state it has lost, or does not speak of (RFC 4724, 4.2).
+    pub(super) fn returned(&mut self, now: Instant, negotiated: &Negotiated) -> Vec<Family> {
+        let preserved = |family: &Family| {
+            let restart = negotiated.graceful_restart.as_ref();
+            restart.is_some_and(|it| it.families.contains(&(*family, true)))
+        };
+        let (kept, lost) = std::mem::take(&mut self.families).into_iter().partition(preserved);
+        self.families = kept;
+        self.until = if self.families.is_empty() { None } else { now.checked_add(STALE_TIME) };
+        lost
+    }
+
+    /// The peer has announced all routes of `family`; says whether some may be stale.
+    pub(super) fn end_of_rib(&mut self, family: Family) -> bool {
+        let before = self.families.len();
+        self.families.retain(|it| *it != family);
+        if self.families.is_empty() {
+            self.until = None;
+        }
+        self.families.len() < before
+    }
+
+    /// Keeps nothing any longer; the families of which there may be something.
+    pub(super) fn forget(&mut self) -> Vec<Family> {
+        self.until = None;
+        std::mem::take(&mut self.families)
+    }
+
+    /// When nothing is kept any longer.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.until
+    }
+}
