@@ -206,6 +206,7 @@ impl World {
                         peer_as: negotiated.peer_as,
                         peer_router_id: negotiated.peer_router_id,
                         local_address: IpAddr::V4(US),
+                        other_address: None,
                         local_as: OUR_AS,
                         local_router_id: US,
                         cluster_id: US,

@@ -2,9 +2,9 @@
 
 use tracing_subscriber::EnvFilter;
 
-/// The Kubernetes client warns of what it hands to the agent besides, which tells of it once and in
-/// words. A `--log-level` that names these modules wins.
-const QUIET: &str = "kube_client=error,kube_runtime=error";
+/// The Kubernetes client logs every error that it hands to the agent besides, which tells of it once
+/// and in words. A `--log-level` that names these modules wins.
+const QUIET: &str = "kube_client=off,kube_runtime=off";
 
 /// Starts logging.
 ///

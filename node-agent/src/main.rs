@@ -17,6 +17,7 @@ use clap::{Args, Parser, Subcommand};
 use warren_types::run_dir::{self, RunDir};
 
 use crate::commands::Format;
+use crate::commands::ipam::Action;
 
 /// Warren's node agent: keeps this node's routes to the other nodes' pods, and shows them.
 #[derive(Parser)]
@@ -49,8 +50,13 @@ enum Command {
     Peers(Query),
     /// Show the routes that the agent keeps.
     Routes(Query),
-    /// Show the node's blocks and how much of them is in use.
-    Ipam(Query),
+    /// Show who has which of the node's addresses, compare that with the kernel, or mend it.
+    Ipam {
+        #[command(flatten)]
+        query: Query,
+        #[command(subcommand)]
+        action: Option<Action>,
+    },
     /// Look for what keeps pods from each other, and say what to do about it.
     Doctor {
         #[command(flatten)]
@@ -79,7 +85,7 @@ enum Command {
 #[derive(Args)]
 struct Selection {
     /// The run directory of the agent to ask.
-    #[arg(long, value_name = "DIR", env = run_dir::ENV, default_value = run_dir::DEFAULT)]
+    #[arg(long, global = true, value_name = "DIR", env = run_dir::ENV, default_value = run_dir::DEFAULT)]
     run_dir: PathBuf,
 }
 
@@ -89,7 +95,7 @@ struct Query {
     #[command(flatten)]
     selection: Selection,
     /// The form of the output.
-    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
     output: Format,
 }
 
@@ -113,7 +119,10 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Status(query) => shown(query, commands::status),
         Command::Peers(query) => shown(query, commands::peers),
         Command::Routes(query) => shown(query, commands::routes),
-        Command::Ipam(query) => shown(query, commands::ipam),
+        Command::Ipam { query, action } => {
+            let run_dir = RunDir::new(query.selection.run_dir);
+            commands::addresses(&run_dir, action.unwrap_or(Action::Show), query.output)
+        }
         Command::Doctor { query, options } => {
             commands::examine(&RunDir::new(query.selection.run_dir), &options, query.output)
         }

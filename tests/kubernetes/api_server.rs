@@ -39,6 +39,7 @@ fn away(cluster: &mut Cluster) -> Result<()> {
     let agents = cluster.pods_in("kube-system", AGENTS_LABEL)?;
     let (here, there) = (one_on(&web, "node1")?, one_on(&web, "node2")?);
     let pinging = cluster.node(1)?.start_pinging(here.address, there.address)?;
+    pinging.expect_more_answers()?;
 
     cluster.control_plane.stop_api_server()?;
     let since = Instant::now();
@@ -53,8 +54,7 @@ fn away(cluster: &mut Cluster) -> Result<()> {
     }
     cluster.control_plane.start_api_server()?;
 
-    let pings = pinging.finish()?;
-    ensure!(pings.all_answered(), "between pods: {pings:?}");
+    pinging.expect_no_loss()?;
     // The controller manager has taken all nodes for dead meanwhile.
     cluster.expect_all_ready()?;
     same(&web, &cluster.web()?)?;

@@ -7,6 +7,7 @@ mod cleanup;
 mod install;
 mod many_pods;
 mod nodes;
+mod restart;
 
 use libtest_mimic::Arguments;
 use tests::cluster::scenario::Shared;
@@ -26,6 +27,7 @@ fn main() {
     let families = [
         install::trials(&cluster),
         many_pods::trials(&cluster),
+        restart::trials(&cluster),
         blocked::trials(&cluster),
         api_server::trials(&cluster),
         nodes::trials(&cluster),

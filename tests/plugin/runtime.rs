@@ -14,7 +14,7 @@ use tests::lab::command::{Outcome, run};
 use tests::lab::node::Node;
 use tests::lab::wait::{SOON, eventually};
 use warren_ipam::{Entry, Store};
-use warren_types::node::FORMAT_VERSION;
+use warren_types::node::{FORMAT_VERSION, NodeDescription};
 use warren_types::run_dir::RunDir;
 
 /// The node's block of pod addresses, and the one of them that its tunnel has.
@@ -22,8 +22,15 @@ pub const BLOCK: &str = "172.16.52.128/26";
 /// See [`BLOCK`].
 pub const TUNNEL_ADDRESS: &str = "172.16.52.128";
 
+/// The like of IPv6, for nodes that have both.
+const BLOCK_IPV6: &str = "fd00:52::/122";
+const TUNNEL_ADDRESS_IPV6: &str = "fd00:52::";
+
 /// What all pod addresses here begin with, and nothing else does.
-const PODS: &str = "172.16.";
+const PODS: [&str; 2] = ["172.16.", "fd00:52::"];
+
+/// How many addresses a block has.
+const BLOCK_SIZE: usize = 64;
 
 /// A container runtime on a node that an agent has described.
 pub struct Runtime {
@@ -55,6 +62,15 @@ impl Runtime {
         let node = lab.node("node1", "192.168.0.176/24", BLOCK)?;
         let runtime = Self { node, containers: AtomicU32::new(0) };
         runtime.describe(&[BLOCK], &[TUNNEL_ADDRESS])?;
+        Ok(runtime)
+    }
+
+    /// As [`new`](Self::new), with addresses of both families.
+    pub fn dual_stack(lab: &Lab) -> Result<Self> {
+        let runtime = Self::new(lab)?;
+        runtime.describe(&[BLOCK, BLOCK_IPV6], &[TUNNEL_ADDRESS, TUNNEL_ADDRESS_IPV6])?;
+        // What the node calls its pods from.
+        runtime.node.ip("address add fd00::176/128 dev lo")?;
         Ok(runtime)
     }
 
@@ -156,23 +172,29 @@ impl Runtime {
     /// That the sandbox is connected, and that it is the only one that is.
     pub fn expect_connected_alone(&self, sandbox: &Sandbox, answer: &Value) -> Result<()> {
         self.expect_connected(sandbox, answer)?;
-        let address = address(answer)?;
+        let mut addresses = addresses(answer)?;
+        addresses.sort_unstable();
         let entries = self.entries()?;
-        let [entry] = entries.as_slice() else { anyhow::bail!("there are records: {entries:?}") };
-        ensure!(entry.address == address, "the record is {entry:?}, the address {address}");
-        ensure!(entry.owner.container_id() == sandbox.container, "the record is {entry:?}");
+        let recorded: Vec<_> = entries.iter().map(|entry| entry.address).collect();
+        ensure!(recorded == addresses, "the records are {entries:?}, the addresses {addresses:?}");
+        let is_ours = |entry: &Entry| entry.owner.container_id() == sandbox.container;
+        ensure!(entries.iter().all(is_ours), "the records are {entries:?}");
         let links = self.host_interfaces()?;
-        ensure!(links == [entry.host_interface.as_str()], "there are links: {links:?}");
+        ensure!(links == [entries[0].host_interface.as_str()], "there are links: {links:?}");
         let routes = self.pod_routes()?;
-        ensure!(routes.len() == 1, "there are routes: {routes:?}");
+        ensure!(routes.len() == addresses.len(), "there are routes: {routes:?}");
         Ok(())
     }
 
     /// That the sandbox has all that the answer says, and answers a ping of the node.
     pub fn expect_connected(&self, sandbox: &Sandbox, answer: &Value) -> Result<()> {
         self.call("CHECK", sandbox, answer)?.ok()?;
-        let address = address(answer)?;
-        ensure!(self.node.ping(address, 1)?.all_answered(), "{address} does not answer");
+        let addresses = addresses(answer)?;
+        let families = self.families()?;
+        ensure!(addresses.len() == families, "{addresses:?} are not of {families} families");
+        for address in addresses {
+            ensure!(self.node.ping(address, 1)?.all_answered(), "{address} does not answer");
+        }
         Ok(())
     }
 
@@ -185,15 +207,18 @@ impl Runtime {
         let routes = self.pod_routes()?;
         ensure!(routes.is_empty(), "there are routes: {routes:?}");
         let files = files(self.run_dir().path().to_owned())?;
-        // The node description, a lock, and per address when it became free.
+        // The node description, what pods ask for, a lock, and per address when it became free.
+        let wishes = self.run_dir().path().join("wishes");
         let allowed = |path: &PathBuf| {
             path.ends_with("node.json")
                 || path.ends_with("ipam/lock")
+                || path.starts_with(&wishes)
                 || in_directory(path, "freed")
         };
         let others: Vec<_> = files.iter().filter(|path| !allowed(path)).collect();
         ensure!(others.is_empty(), "there are files: {others:?}");
-        ensure!(files.len() <= 64 + 2, "there are {} files: {files:?}", files.len());
+        let most = BLOCK_SIZE * self.families()? + 2;
+        ensure!(files.len() <= most, "there are {} files: {files:?}", files.len());
         Ok(())
     }
 
@@ -207,6 +232,13 @@ impl Runtime {
             ensure!(numbers.lines().count() <= 1, "there are namespaces:\n{numbers}");
             Ok(())
         })
+    }
+
+    /// How many address families the node has.
+    fn families(&self) -> Result<usize> {
+        let blocks = NodeDescription::read(&self.run_dir())?.blocks;
+        let has = |is_ipv6| blocks.iter().any(|block| block.is_ipv6() == is_ipv6);
+        Ok([false, true].into_iter().filter(|is_ipv6| has(*is_ipv6)).count())
     }
 
     /// The records of addresses in use.
@@ -227,17 +259,22 @@ impl Runtime {
     /// The node's routes to pods, in all its tables.
     pub fn pod_routes(&self) -> Result<Vec<String>> {
         let lines = self.node.ip("route show table all")?;
-        let to_pods = lines.lines().filter(|line| line.contains(PODS));
+        let to_pods = lines.lines().filter(|line| PODS.iter().any(|pods| line.contains(pods)));
         Ok(to_pods.map(str::to_owned).collect())
     }
 }
 
-/// The address that an ADD's answer gives the pod.
+/// The address that an ADD's answer gives the pod, the first of two.
 pub fn address(answer: &Value) -> Result<IpAddr> {
-    answer["ips"][0]["address"]
-        .as_str()
-        .and_then(|address| address.split('/').next()?.parse().ok())
-        .with_context(|| format!("no address in {answer}"))
+    Ok(addresses(answer)?[0])
+}
+
+/// All of them.
+fn addresses(answer: &Value) -> Result<Vec<IpAddr>> {
+    let ips = answer["ips"].as_array().into_iter().flatten();
+    let address = |ip: &Value| ip["address"].as_str()?.split('/').next()?.parse().ok();
+    let addresses: Option<Vec<_>> = ips.map(address).collect();
+    addresses.filter(|all| !all.is_empty()).with_context(|| format!("no address in {answer}"))
 }
 
 fn ip(arguments: &[&str]) -> Result<()> {

@@ -22,6 +22,7 @@ pub fn trials() -> Vec<Trial> {
         trial("a damaged record keeps its address, and the pod can be deleted", record),
         trial("a directory that is none, or is another's, is named", directories),
         trial("without any record no address is used twice either", no_record),
+        trial("what a pod asks for is named where it is damaged", wishes),
         trial("what is wrong among the markers of free addresses stops no pod", markers),
     ]
 }
@@ -59,6 +60,25 @@ fn description(lab: &Lab) -> Result<()> {
         (Damage::Truncated, TORN),
         (Damage::Empty, TORN),
         (Damage::Future, FUTURE),
+        (Damage::Foreign, FOREIGN),
+        (Damage::Directory, DIRECTORY),
+        (Damage::Pipe, PIPE),
+        (Damage::Link, LINK),
+    ] {
+        play(&runtime, |_| Ok(path.clone()), damage, add, None)?;
+    }
+    Ok(())
+}
+
+fn wishes(lab: &Lab) -> Result<()> {
+    let runtime = Runtime::new(lab)?;
+    let path = runtime.run_dir().wishes("default", "other").context("no name of a pod")?;
+    fs::create_dir_all(path.parent().context("no directory")?)?;
+    fs::write(&path, r#"{"pools":["172.16.0.0/16"]}"#)?;
+    let torn = Some("does not say what addresses a pod asks for: EOF while parsing");
+    for (damage, add) in [
+        (Damage::Truncated, torn),
+        (Damage::Empty, torn),
         (Damage::Foreign, FOREIGN),
         (Damage::Directory, DIRECTORY),
         (Damage::Pipe, PIPE),

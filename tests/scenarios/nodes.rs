@@ -39,25 +39,8 @@ fn expect_mesh(nodes: &[Node]) -> Result<()> {
 /// Traffic that goes on while something happens elsewhere.
 pub fn traffic(from: &Pod, to: &Pod) -> Result<Pinging> {
     let pinging = from.ping_on(to.address())?;
-    more_answers(&pinging)?;
+    pinging.expect_more_answers()?;
     Ok(pinging)
-}
-
-/// Waits until a good many more pings have been answered.
-fn more_answers(pinging: &Pinging) -> Result<()> {
-    let before = pinging.answered();
-    eventually("traffic flows", SOON, || {
-        let now = pinging.answered();
-        ensure!(now >= before + 50, "{} answers", now - before);
-        Ok(())
-    })
-}
-
-pub fn expect_no_loss(pinging: Pinging) -> Result<()> {
-    more_answers(&pinging)?;
-    let pings = pinging.finish()?;
-    ensure!(pings.all_answered(), "{} of {} pings were answered", pings.answered, pings.sent);
-    Ok(())
 }
 
 fn one_node(lab: &Lab) -> Result<()> {
@@ -98,7 +81,7 @@ fn one_node(lab: &Lab) -> Result<()> {
     eventually("its routes return", 2 * SOON, || expect_mesh(&lab.nodes()))?;
     let c = node4.add_pod("c")?;
     a.expect_answers(&c, 2)?;
-    expect_no_loss(pinging)
+    pinging.expect_no_loss()
 }
 
 fn all(lab: &Lab) -> Result<()> {

@@ -10,7 +10,7 @@ use tests::lab::pod::Pod;
 use tests::lab::wait::{SOON, eventually};
 use tests::trial::trial;
 
-use crate::nodes::{expect_no_loss, traffic};
+use crate::nodes::traffic;
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -79,8 +79,8 @@ fn of_an_agent(lab: &Lab) -> Result<()> {
         eventually("all is as before", SOON, || expect_mesh(&nodes))?;
     }
     expect_silence(monitors)?;
-    expect_no_loss(there)?;
-    expect_no_loss(back)
+    there.expect_no_loss()?;
+    back.expect_no_loss()
 }
 
 fn without_graceful_restart(lab: &Lab) -> Result<()> {

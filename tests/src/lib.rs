@@ -9,6 +9,7 @@
 //! | [`lab`] | nodes and the switch between them, agents, pods, BIRD, traffic, captures |
 //! | [`data_centre`] | what the demo shows, and what `make lab` opens a shell in |
 //! | [`cluster`] | a Kubernetes cluster, for scenarios of its own |
+//! | [`wire`], [`speakers`] | our BGP speaker and another one at the two ends of a cable |
 //! | [`trial`] | a scenario as a test: its lab is made and ended, and what it was like is told when it fails |
 //!
 //! ```text
@@ -25,4 +26,6 @@ pub mod cluster;
 pub mod data_centre;
 pub mod environment;
 pub mod lab;
+pub mod speakers;
 pub mod trial;
+pub mod wire;

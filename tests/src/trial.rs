@@ -29,7 +29,7 @@ fn run(scenario: Scenario) -> Result<(), Failed> {
 }
 
 /// What somebody said who panicked.
-pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
+pub fn panic_message(panic: &(dyn Any + Send)) -> String {
     match panic.downcast_ref::<String>() {
         Some(text) => text.clone(),
         None => panic.downcast_ref::<&str>().copied().unwrap_or("it panicked").to_owned(),

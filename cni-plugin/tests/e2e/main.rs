@@ -8,6 +8,8 @@ mod bad_input;
 #[cfg(test)]
 mod check;
 #[cfg(test)]
+mod conflist;
+#[cfg(test)]
 mod families;
 #[cfg(test)]
 mod lifecycle;

@@ -3,6 +3,7 @@
 pub mod cleanup;
 pub mod doctor;
 pub mod install;
+pub mod ipam;
 mod table;
 
 use std::io::Write;
@@ -40,10 +41,26 @@ pub fn peers(run_dir: &RunDir, format: Format) -> anyhow::Result<String> {
     render(format, &status.peers, |peers| table::peers(peers))
 }
 
-/// `agent ipam`.
-pub fn ipam(run_dir: &RunDir, format: Format) -> anyhow::Result<String> {
-    let status = ask_status(run_dir)?;
-    render(format, &status.ipam, table::ipam)
+/// `agent ipam`. A difference that is found, or cannot be mended, makes the exit code 1.
+pub fn addresses(
+    run_dir: &RunDir,
+    action: ipam::Action,
+    format: Format,
+) -> anyhow::Result<ExitCode> {
+    let (text, is_well) = match action {
+        ipam::Action::Show => (render(format, &ipam::show(run_dir)?, table::addresses)?, true),
+        ipam::Action::Check => {
+            let found = ipam::check(run_dir)?;
+            (render(format, &found, table::findings)?, found.differences.is_empty())
+        }
+        ipam::Action::Repair { dry_run, force } => {
+            let found = ipam::repair(run_dir, dry_run, force)?;
+            let failed = found.differences.iter().any(|one| one.state == ipam::State::Failed);
+            (render(format, &found, table::findings)?, !failed)
+        }
+    };
+    print(&text);
+    Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// `agent routes`.

@@ -2,10 +2,11 @@
 
 use comfy_table::{Table, presets};
 use jiff::Timestamp;
-use warren_types::status::{Datastore, Ipam, Peer, Route, Status, Tunnel};
+use warren_types::status::{Datastore, Ipam, IpamBlock, Peer, Route, Status, Tunnel};
 
 use super::cleanup::Outcome;
 use super::doctor::Finding;
+use super::ipam::{Findings, Shown, State};
 
 /// The whole status: what is wrong first.
 pub fn status(status: &Status) -> String {
@@ -98,20 +99,66 @@ fn bfd_info(peer: &Peer) -> Option<String> {
     Some(format!("BFD: {reason}"))
 }
 
-/// The blocks.
+/// The blocks, and whether they last.
 pub fn ipam(ipam: &Ipam) -> String {
-    if ipam.blocks.is_empty() {
-        return "This node has no block.".into();
-    }
-    let rows = ipam.blocks.iter().map(|b| {
-        [b.cidr.to_string(), b.allocated.to_string(), b.cooling.to_string(), b.capacity.to_string()]
-            .into()
-    });
-    let mut text = table(&["BLOCK", "ALLOCATED", "COOLING", "CAPACITY"], rows);
+    let mut text = blocks(&ipam.blocks);
     for low in &ipam.low {
         text.push_str(&format!("\n{low}: another block is wanted"));
     }
     text
+}
+
+fn blocks(blocks: &[IpamBlock]) -> String {
+    if blocks.is_empty() {
+        return "This node has no block.".into();
+    }
+    let rows = blocks.iter().map(|block| {
+        let counts = [block.allocated, block.cooling, block.capacity];
+        std::iter::once(block.cidr.to_string()).chain(counts.map(|n| n.to_string())).collect()
+    });
+    table(&["BLOCK", "ALLOCATED", "COOLING", "CAPACITY"], rows)
+}
+
+/// Who has which address.
+pub fn addresses(shown: &Shown) -> String {
+    let mut text = blocks(&shown.blocks);
+    if !shown.addresses.is_empty() {
+        let rows = shown.addresses.iter().map(|holder| {
+            vec![
+                holder.address.to_string(),
+                holder.pod.clone().unwrap_or_default(),
+                format!("{} of {:.12}", holder.ifname, holder.container_id),
+                holder.host_interface.clone(),
+                holder.since.map_or_else(String::new, age),
+                holder.problem.clone().unwrap_or_default(),
+            ]
+        });
+        let header = ["ADDRESS", "POD", "CONTAINER", "INTERFACE", "AGE", "PROBLEM"];
+        text.push_str(&format!("\n\n{}", table(&header, rows)));
+    }
+    for problem in &shown.problems {
+        text.push_str(&format!("\n{problem}"));
+    }
+    text
+}
+
+/// Where records and the kernel disagree.
+pub fn findings(found: &Findings) -> String {
+    if found.differences.is_empty() {
+        return "Records, interfaces and routes agree.".into();
+    }
+    let rows = found.differences.iter().map(|finding| {
+        let state = match (&finding.error, finding.state) {
+            (Some(error), _) => format!("failed: {error}"),
+            (None, State::Mendable) => "can be mended".into(),
+            (None, State::Mended) => "mended".into(),
+            (None, State::Changed) => "has changed meanwhile".into(),
+            (None, State::Failed) => "failed".into(),
+            (None, State::Stays) => "stays".into(),
+        };
+        vec![finding.problem.clone(), finding.remedy.clone(), state]
+    });
+    table(&["PROBLEM", "REMEDY", "STATE"], rows)
 }
 
 /// The routes.

@@ -1,9 +1,11 @@
 //! What the agent makes of the addresses that the plugin gives, and of what it tells.
 
+mod ipam;
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use warren_ipam::{Claim, Owner, Store};
+use warren_ipam::{Claim, Owner, Pod, Record, Store};
 use warren_types::ifname;
 use warren_types::node::NodeDescription;
 use warren_types::report::{Command, Phase, Report};
@@ -22,12 +24,12 @@ metrics: {listen: 127.0.0.1:9091}
 ";
 
 /// What a plugin does for its pod's address.
-fn allocate(run_dir: &RunDir, container: &str) {
+fn allocate(run_dir: &RunDir, container: &str) -> Vec<Record> {
     let claim = Claim {
         owner: Owner::new(container, "eth0").unwrap(),
         network: "k8s".into(),
         netns: "/run/netns/pod".into(),
-        pod: None,
+        pod: Some(Pod { namespace: "default".into(), name: container.into() }),
         host_interface: ifname::for_container(container),
         mac: None,
         mtu: 1500,
@@ -35,7 +37,7 @@ fn allocate(run_dir: &RunDir, container: &str) {
         wishes: Wishes::default(),
     };
     let node = NodeDescription::read(run_dir).unwrap();
-    Store::new(run_dir).allocate(&node, claim).unwrap();
+    Store::new(run_dir).allocate(&node, claim).unwrap().1
 }
 
 fn metrics(node: &Namespace) -> String {

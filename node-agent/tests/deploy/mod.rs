@@ -2,6 +2,7 @@
 
 mod confined;
 mod image;
+mod killed;
 mod resources;
 mod unit;
 

@@ -87,6 +87,15 @@ fn status(pid: u32, field: &str) -> u64 {
     line.trim_start_matches(':').trim_end_matches("kB").trim().parse().unwrap()
 }
 
+/// How much of a processor's time it has had, in hundredths of a second.
+fn time(pid: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, fields) = text.rsplit_once(") ").unwrap();
+    let fields: Vec<&str> = fields.split(' ').collect();
+    // utime and stime of proc_pid_stat(5), whose third field is the first here.
+    fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+}
+
 fn mebibytes(quantity: &Value) -> u64 {
     quantity.as_str().unwrap().strip_suffix("Mi").unwrap().parse().unwrap()
 }
@@ -125,7 +134,10 @@ fn the_agent_of_a_cluster_of_two_hundred_nodes_has_the_memory_that_the_manifest_
     let (requested, limit) =
         (mebibytes(&resources["requests"]["memory"]), mebibytes(&resources["limits"]["memory"]));
     let (most, own) = (status(running.pid(), "VmHWM"), status(running.pid(), "RssAnon"));
-    println!("{NODES} nodes: at most {most} KiB resident; in the end {own} KiB of its own");
+    let time = time(running.pid());
+    println!(
+        "{NODES} nodes: at most {most} KiB resident, {own} KiB of its own in the end, {time} cs of CPU"
+    );
     assert!(own / 1024 < requested, "{own} KiB of its own, {requested} MiB are asked for");
     assert!(most / 1024 * 4 < limit, "{most} KiB at most, {limit} MiB are the limit");
 }

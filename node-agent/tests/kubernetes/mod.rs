@@ -10,10 +10,7 @@ use crate::deploy::repository;
 use crate::running::{Namespace, agent};
 use server::{Server, node as member};
 
-const CONFIG: &str = "
-datastore: kubernetes
-pools: [{cidr: 10.244.0.0/16, blockSize: 24, encapsulation: None}]
-";
+const POOLS: &str = "pools: [{cidr: 10.244.0.0/16, blockSize: 24, encapsulation: None}]\n";
 
 /// A certificate that nobody uses. Without any the client wants those of the machine, and there may be
 /// none.
@@ -41,7 +38,7 @@ fn node() -> (Namespace, String) {
     std::fs::write(namespace.path("ca.pem"), CERTIFICATE).unwrap();
     let state_dir = namespace.path("state");
     std::fs::create_dir(&state_dir).unwrap();
-    let config = format!("{CONFIG}stateDir: {}\n", state_dir.display());
+    let config = format!("datastore: kubernetes\n{POOLS}stateDir: {}\n", state_dir.display());
     (namespace, config)
 }
 
@@ -132,9 +129,7 @@ fn asked(request: &str) -> Right {
 #[test]
 fn the_service_accounts_may_do_what_is_asked_for_and_nothing_else() {
     let (namespace, config, server) = node_with_server("one");
-    let (without_pools, _) = config.split_once("pools:").unwrap();
-    let state_dir = namespace.path("state");
-    let running = namespace.start(&format!("{without_pools}stateDir: {}\n", state_dir.display()));
+    let running = namespace.start(&config.replace(POOLS, ""));
     running.eventually("the condition", |_| server.condition("node1")["status"] == "True");
     assert_eq!(running.terminate().code(), Some(0));
     let requests = server.requests();
@@ -233,10 +228,31 @@ fn an_agent_that_has_never_heard_of_the_cluster_says_what_it_waits_for_and_ends_
 }
 
 #[test]
+fn the_runtime_finds_the_plugin_when_the_node_can_carry_pods_and_not_before() {
+    let (namespace, config, server) = node_with_server("one");
+    let config = format!("{config}cni: {{confDir: {}}}\n", namespace.path("net.d").display());
+    let without_pools = config.replace(POOLS, "");
+    let running = namespace.start(&without_pools);
+    running.eventually("the condition", |_| server.condition("node1")["status"] == "True");
+    let condition = server.condition("node1");
+    assert_eq!(condition["reason"], "WarrenIsNotReady");
+    assert!(condition["message"].as_str().unwrap().contains("no pool is known"), "{condition}");
+    let conflist = namespace.path("net.d/10-warren.conflist");
+    assert!(!conflist.exists());
+    running.reload(&config);
+    running.eventually("the other condition", |_| server.condition("node1")["status"] == "False");
+    assert!(conflist.exists());
+    assert!(namespace.path("run/node.json").exists());
+}
+
+#[test]
 fn a_node_that_starts_without_its_api_server_goes_by_what_it_heard_last() {
     let (namespace, config) = node();
     std::fs::write(namespace.path("state/cluster.json"), SAVED).unwrap();
+    let conflist = namespace.path("net.d/10-warren.conflist");
+    let config = format!("{config}cni: {{confDir: {}}}\n", namespace.path("net.d").display());
     let running = namespace.start(&config);
+    running.eventually("what the runtime needs for new pods", |_| conflist.exists());
     running.eventually("the block's route", |status| status["routes"]["programmed"] == 1);
     let status = running.status();
     assert_eq!(status["node"]["address"], "192.168.0.176");

@@ -36,7 +36,8 @@ impl Cluster {
     }
 
     /// `deploy/warren.yaml` for this cluster: kubeadm has left no pool, the kernel need not have
-    /// ipip, and a silent peer is not waited for as long as elsewhere.
+    /// ipip, and a silent peer is not waited for as long as elsewhere; but for longer than a loaded
+    /// machine takes to replace an agent's pod.
     ///
     /// # Errors
     /// When it cannot be read, or is not as it was when this was written.
@@ -48,6 +49,7 @@ impl Cluster {
         let more = format!(
             "{CONFIGURED}    \
              holdTimeSeconds: 20\n    \
+             gracefulRestart: {{restartTimeSeconds: 45}}\n    \
              pools:\n    \
              - {{cidr: {POD_CIDR}, encapsulation: None, natOutgoing: true}}\n"
         );

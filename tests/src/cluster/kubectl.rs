@@ -89,6 +89,16 @@ impl Kubectl {
         self.run(&["get", kind, name, &format!("--output=jsonpath={{{path}}}")])
     }
 
+    /// What has been told of a thing, by kubelet and others.
+    ///
+    /// # Errors
+    /// When the API server does not answer.
+    pub fn events(&self, namespace: &str, name: &str) -> Result<String> {
+        let of = format!("--field-selector=involvedObject.name={name}");
+        let columns = "--output=custom-columns=REASON:.reason,MESSAGE:.message";
+        self.run(&["--namespace", namespace, "get", "events", &of, columns])
+    }
+
     /// Runs a shell's commands in a pod.
     ///
     /// # Errors

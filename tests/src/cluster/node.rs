@@ -11,6 +11,7 @@ use super::{CONTROL_PLANE, PATIENCE};
 use crate::environment::groups::cgroups;
 use crate::environment::source_root;
 use crate::lab::command::{Process, ip, namespace_path, run};
+use crate::lab::monitor::RouteMonitor;
 use crate::lab::ping::{Pinging, Pings, ping};
 use crate::lab::wait::eventually;
 
@@ -147,6 +148,14 @@ impl Node {
     /// When no pod there has this address.
     pub fn start_pinging(&self, from: Ipv4Addr, to: Ipv4Addr) -> Result<Pinging> {
         Pinging::start(self.ping_of(from)?, to.into(), &self.directory)
+    }
+
+    /// Follows what happens to its routing table.
+    ///
+    /// # Errors
+    /// When `ip monitor` does not start.
+    pub fn monitor_routes(&self) -> Result<RouteMonitor> {
+        RouteMonitor::start(&self.name, &self.directory)
     }
 
     /// Sends some pings from one of its pods.

@@ -6,7 +6,8 @@ use std::net::Ipv4Addr;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::Cluster;
+use super::{Cluster, PATIENCE};
+use crate::lab::wait::eventually;
 
 /// The address of the service in front of [`web`](Cluster::web)'s pods.
 pub const WEB: &str = "10.96.0.80";
@@ -95,7 +96,11 @@ impl Cluster {
     pub fn remove_web(&self) -> Result<()> {
         self.kubectl.delete("service", "web")?;
         self.kubectl.delete("deployment", "web")?;
-        self.kubectl.wait("delete", &["pod", "--selector=app=web"])
+        eventually("the ten pods are gone", PATIENCE, || {
+            let pods = self.kubectl.run(&["get", "pods", "--selector=app=web", "--output=name"])?;
+            ensure!(pods.is_empty(), "{pods}");
+            Ok(())
+        })
     }
 
     /// The pods with this label that run and are to go on.

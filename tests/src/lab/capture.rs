@@ -45,6 +45,11 @@ impl Capture {
         Ok(Self { process, file })
     }
 
+    /// The file that it is written to.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
     /// The packets so far.
     ///
     /// # Errors

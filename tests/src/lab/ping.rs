@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 
 use super::command::{Process, run};
+use super::wait::{SOON, eventually};
 
 /// What came of some pings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,12 +69,33 @@ impl Pinging {
         answers(&self.process.output()).len()
     }
 
-    /// Ends them: how many were sent before the last one that was answered, and answered. Those after
-    /// it may still be on their way.
+    /// Waits until a good many more have been answered.
     ///
     /// # Errors
-    /// When ping had ended before.
-    pub fn finish(mut self) -> Result<Pings> {
+    /// When they are not.
+    pub fn expect_more_answers(&self) -> Result<()> {
+        let before = self.answered();
+        eventually("pings are answered", SOON, || {
+            let more = self.answered() - before;
+            ensure!(more >= 50, "{more} answers");
+            Ok(())
+        })
+    }
+
+    /// Ends them, if they are still answered, as all must have been.
+    ///
+    /// # Errors
+    /// When they were not.
+    pub fn expect_no_loss(self) -> Result<()> {
+        self.expect_more_answers()?;
+        let pings = self.finish()?;
+        ensure!(pings.all_answered(), "{} of {} pings were answered", pings.answered, pings.sent);
+        Ok(())
+    }
+
+    /// Ends them: how many were sent before the last one that was answered, and answered. Those after
+    /// it may still be on their way.
+    fn finish(mut self) -> Result<Pings> {
         self.process.end(Signal::SIGINT)?;
         let answers = answers(&self.process.output());
         Ok(Pings { sent: answers.last().copied().unwrap_or_default(), answered: answers.len() })

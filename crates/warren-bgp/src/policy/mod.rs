@@ -115,8 +115,8 @@ impl fmt::Display for Refusal {
 pub struct Arrival {
     /// This node's AS number on the session.
     pub local_as: u32,
-    /// This node's address on the session.
-    pub local_address: IpAddr,
+    /// This node's addresses on the session, each of which a peer may have been told as NEXT_HOP.
+    pub local_addresses: [Option<IpAddr>; 2],
     /// The peer's address.
     pub peer: IpAddr,
     /// The kind of the peer.
@@ -209,7 +209,7 @@ impl Import {
         if attributes.cluster_list.contains(&arrival.cluster_id) {
             return Err(Refusal::ClusterLoop);
         }
-        if attributes.next_hop == arrival.local_address {
+        if arrival.local_addresses.contains(&Some(attributes.next_hop)) {
             return Err(Refusal::OwnNextHop);
         }
         if self.pools.holding(prefix).is_none() {

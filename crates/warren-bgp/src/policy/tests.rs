@@ -26,7 +26,7 @@ fn path(next_hop: &str, as_path: Vec<AsPathSegment>) -> Attributes {
 fn arrival() -> Arrival {
     Arrival {
         local_as: 64512,
-        local_address: address(OWN),
+        local_addresses: [Some(address(OWN)), None],
         peer: address(PEER),
         peer_type: PeerType::IBgp,
         router_id: [192, 168, 0, 176].into(),
@@ -77,6 +77,16 @@ fn a_path_through_the_own_as_is_refused_wherever_the_number_stands() {
 #[test]
 fn a_route_back_to_this_node_is_refused() {
     assert_eq!(check("172.16.7.0/26", &path(OWN, vec![])), Err(Refusal::OwnNextHop));
+    let (ipv6, import) = ("fd00::176", Import::from(&cluster()));
+    let arrival =
+        Arrival { local_addresses: [Some(address(OWN)), Some(address(ipv6))], ..arrival() };
+    let judged = import.judge(
+        &arrival,
+        &PeerPolicy::default(),
+        &"fd10::/64".parse().unwrap(),
+        &path(ipv6, vec![]),
+    );
+    assert_eq!(judged, Err(Refusal::OwnNextHop), "by the session's other family");
 }
 
 #[test]

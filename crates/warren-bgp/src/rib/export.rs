@@ -4,6 +4,8 @@
 //! policy, and what the protocol changes on the way out. The rules see the route as it is here, so
 //! that what they put in front of AS_PATH comes behind this node's own AS number.
 
+use std::net::IpAddr;
+
 use ipnetwork::IpNetwork;
 
 use super::decision::{Path, degree_of_preference};
@@ -23,28 +25,35 @@ pub(super) struct Target<'a> {
     pub(super) graceful_shutdown: bool,
 }
 
-/// The rule of a peer's policy that lets a route out: its place among the rules, and none where no
-/// rule is about it. Routes with equal attributes leave with equal attributes by the same rule.
-pub(super) type Passed = Option<usize>;
+/// How a peer's policy lets a route out. Routes with equal attributes that are let out alike leave
+/// with equal attributes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Passed {
+    /// The place of the rule that lets it out; none where no rule is about it.
+    rule: Option<usize>,
+    /// This node's address, where it is to be NEXT_HOP.
+    own_address: IpAddr,
+}
 
 impl Target<'_> {
     /// Whether the peer can be told of this destination at all.
     pub(super) fn reaches(&self, prefix: &IpNetwork) -> bool {
-        // NEXT_HOP is of the session's family for now (RFC 8950 would lift this).
-        self.to.carries(prefix) && self.to.local_address.is_ipv4() == prefix.is_ipv4()
+        self.to.carries(prefix) && self.to.next_hop_for(prefix).is_some()
     }
 
     /// Whether the peer's policy lets a route out, and by which rule. `learned` is none for a route
     /// of this node itself.
     pub(super) fn pass(&self, prefix: &IpNetwork, learned: Option<&Path>) -> Option<Passed> {
+        let own_address = self.to.next_hop_for(prefix)?;
+        let passed = |rule| Some(Passed { rule, own_address });
         if self.policy.export.is_empty() {
-            return Some(None);
+            return passed(None);
         }
         let own;
         let attributes = match learned {
             Some(path) => &*path.attributes,
             None => {
-                own = Attributes::via(self.to.local_address);
+                own = Attributes::via(own_address);
                 &own
             }
         };
@@ -52,14 +61,14 @@ impl Target<'_> {
         let route = Passing { prefix, peer_type, is_learned: learned.is_some(), attributes };
         match first_match(&self.policy.export, &route) {
             Some((_, Action::Reject)) => None,
-            Some((index, Action::Accept(_))) => Some(Some(index)),
-            None => Some(None),
+            Some((index, Action::Accept(_))) => passed(Some(index)),
+            None => passed(None),
         }
     }
 
     /// A route of this node itself, as the peer is told.
     pub(super) fn own(&self, passed: Passed) -> Attributes {
-        let mut attributes = Attributes::via(self.to.local_address);
+        let mut attributes = Attributes::via(passed.own_address);
         self.operate(passed, &mut attributes);
         self.send(attributes)
     }
@@ -88,14 +97,14 @@ impl Target<'_> {
             NextHopMode::Keep => true,
         };
         if !keeps_next_hop {
-            attributes.next_hop = to.local_address;
+            attributes.next_hop = passed.own_address;
         }
         // 5.1.3: no peer is told that it is its own next hop.
         (attributes.next_hop != to.peer).then(|| self.send(attributes))
     }
 
     fn operate(&self, passed: Passed, attributes: &mut Attributes) {
-        let rule = passed.and_then(|index| self.policy.export.get(index));
+        let rule = passed.rule.and_then(|index| self.policy.export.get(index));
         if let Some(Action::Accept(operations)) = rule.map(|rule| &rule.action) {
             operations.iter().for_each(|operation| operation.apply(attributes));
         }

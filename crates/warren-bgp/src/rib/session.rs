@@ -18,6 +18,9 @@ pub struct Session {
     pub peer_router_id: Ipv4Addr,
     /// This node's address on the session.
     pub local_address: IpAddr,
+    /// This node's address of the other family than the session's, if it has one: NEXT_HOP of that
+    /// family's routes, which the session can carry as well (RFC 4760, 3).
+    pub other_address: Option<IpAddr>,
     /// This node's AS number on the session.
     pub local_as: u32,
     /// This node's BGP identifier.
@@ -51,7 +54,7 @@ impl Session {
     pub(super) fn arrival(&self) -> Arrival {
         Arrival {
             local_as: self.local_as,
-            local_address: self.local_address,
+            local_addresses: [Some(self.local_address), self.other_address],
             peer: self.peer,
             peer_type: self.peer_type(),
             router_id: self.local_router_id,
@@ -61,5 +64,12 @@ impl Session {
 
     pub(super) fn carries(&self, prefix: &IpNetwork) -> bool {
         self.families.contains(&Family::of(prefix))
+    }
+
+    /// This node's address that can be NEXT_HOP of a route to `prefix`: of the same family (RFC 8950
+    /// would lift this).
+    pub(super) fn next_hop_for(&self, prefix: &IpNetwork) -> Option<IpAddr> {
+        let addresses = [Some(self.local_address), self.other_address];
+        addresses.into_iter().flatten().find(|address| address.is_ipv4() == prefix.is_ipv4())
     }
 }

@@ -17,6 +17,7 @@ pub(super) fn external(last: u8, peer_as: u32) -> Session {
         peer_as,
         peer_router_id: address,
         local_address: LOCAL.parse().unwrap(),
+        other_address: None,
         local_as: 64512,
         local_router_id: LOCAL.parse().unwrap(),
         cluster_id: LOCAL.parse().unwrap(),

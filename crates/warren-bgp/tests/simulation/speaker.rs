@@ -138,6 +138,7 @@ impl Speaker {
                     peer_as: negotiated.peer_as,
                     peer_router_id: negotiated.peer_router_id,
                     local_address: self.identity.address,
+                    other_address: None,
                     local_as: self.identity.as_number,
                     local_router_id: self.identity.router_id,
                     cluster_id: self.identity.router_id,

@@ -23,6 +23,7 @@
 //! | --- | --- |
 //! | `create` | makes it all, or nothing |
 //! | `check` | compares what is there with what [`create`] made, and names each [`Difference`] |
+//! | `inventory` | all that is there of pods, and mending routes |
 //! | `requests` | the netlink messages, and what is read from the answers |
 //! | `host_sysctl` | the kernel parameters of the host end |
 //! | `ipv6` | whether there is IPv6, and turning it on |
@@ -31,6 +32,7 @@ mod check;
 mod create;
 mod error;
 mod host_sysctl;
+mod inventory;
 mod ipv6;
 mod requests;
 #[cfg(test)]
@@ -47,6 +49,7 @@ use crate::netlink::{self, Request, Socket};
 pub use check::{Difference, Side, check};
 pub use create::create;
 pub use error::PodError;
+pub use inventory::{HostEnd, HostRoute, Inventory, inventory, remove_route, restore_route};
 pub use ipv6::is_available as has_ipv6;
 
 /// Every pod's next hop. No interface has this address: the host end answers ARP requests for it

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd};
 
 use ipnetwork::{IpNetwork, Ipv6Network};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
 use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::link::{
     AfSpecInet, AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVeth,
@@ -175,6 +176,19 @@ fn add_address(subnet: IpNetwork, place: &str, index: u32) -> Request {
 pub(super) fn add_host_route(address: IpAddr, name: &str, index: u32) -> Request {
     let operation = format!("add route {address} dev {name} scope link");
     add_route(operation, link_route(address, index), 0)
+}
+
+/// The same, whatever other route to the address there is.
+pub(super) fn replace_host_route(address: IpAddr, name: &str, index: u32) -> Request {
+    let route = RouteNetlinkMessage::NewRoute(link_route(address, index));
+    let operation = format!("replace route {address} dev {name} scope link");
+    Request::new(operation, NLM_F_CREATE | NLM_F_REPLACE, route)
+}
+
+/// Takes it away.
+pub(super) fn delete_host_route(address: IpAddr, name: &str, index: u32) -> Request {
+    let route = RouteNetlinkMessage::DelRoute(link_route(address, index));
+    Request::new(format!("delete route {address} dev {name} scope link"), 0, route)
 }
 
 /// `169.254.1.1 dev eth0 scope link` in the pod.

@@ -283,8 +283,14 @@ fn events(
         .boxed()
 }
 
-/// Whether a watch cannot begin where it should, as the server has forgotten the time since: within
-/// a watch, the watcher itself takes that for a reason to list again.
+/// Whether a watch cannot begin where it should, as the server has forgotten the time since. It may
+/// refuse the watch, or end it with this as its first event. The watcher itself would list again, but
+/// in the second case only after as long as it had come to wait for a server that was away.
 fn is_gone(error: &watcher::Error) -> bool {
-    matches!(error, watcher::Error::WatchStartFailed(kube::Error::Api(status)) if status.code == 410)
+    let status = match error {
+        watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status,
+        watcher::Error::WatchError(status) => status,
+        _ => return false,
+    };
+    status.code == 410
 }

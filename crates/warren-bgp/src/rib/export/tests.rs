@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::message::{AsPathSegment, UnknownAttribute};
+use crate::message::{AsPathSegment, Family, UnknownAttribute};
 use crate::policy::{Match, Operation, Rule};
 use crate::rib::tests::{LOCAL, attributes, external, internal};
 
@@ -16,12 +16,17 @@ fn target<'a>(to: &'a Session, policy: &'a PeerPolicy) -> Target<'a> {
     Target { to, policy, graceful_shutdown: false }
 }
 
+/// Let out without any rule.
+fn passed(to: &Session) -> Passed {
+    Passed { rule: None, own_address: to.local_address }
+}
+
 fn own(to: &Session) -> Attributes {
-    target(to, &PeerPolicy::default()).own(None)
+    target(to, &PeerPolicy::default()).own(passed(to))
 }
 
 fn learned(path: &Path, to: &Session) -> Option<Attributes> {
-    target(to, &PeerPolicy::default()).learned(path, None)
+    target(to, &PeerPolicy::default()).learned(path, passed(to))
 }
 
 fn sequence(numbers: &[u32]) -> AsPathSegment {
@@ -38,6 +43,31 @@ fn an_own_route_has_this_node_as_next_hop() {
     assert_eq!(told.next_hop.to_string(), LOCAL);
     assert_eq!(told.as_path, [sequence(&[64512])]);
     assert_eq!((told.local_pref, told.med), (None, None));
+}
+
+#[test]
+fn a_session_carries_the_other_family_where_this_node_has_an_address_of_it() {
+    let ipv6: IpNetwork = "fd10:0:0:7::/64".parse().unwrap();
+    let families = vec![Family::Ipv4Unicast, Family::Ipv6Unicast];
+    let without = Session { families, ..internal(1) };
+    let policy = PeerPolicy::default();
+    assert!(!target(&without, &policy).reaches(&ipv6), "there is no NEXT_HOP to tell");
+    let other_address = Some("fd00::176".parse().unwrap());
+    let to = Session { other_address, ..without };
+    let target = target(&to, &policy);
+    for (prefix, next_hop) in [("172.16.52.128/26", LOCAL), ("fd10:0:0:7::/64", "fd00::176")] {
+        let prefix = prefix.parse().unwrap();
+        assert!(target.reaches(&prefix));
+        let told = target.own(target.pass(&prefix, None).unwrap());
+        assert_eq!(told.next_hop.to_string(), next_hop);
+        let external = Session { peer_as: 65000, ..to.clone() };
+        let route = path(internal(2), |_| ());
+        let target = Target { to: &external, ..target };
+        let told = target.learned(&route, target.pass(&prefix, Some(&route)).unwrap()).unwrap();
+        assert_eq!(told.next_hop.to_string(), next_hop);
+    }
+    let only_ipv4 = Session { families: vec![Family::Ipv4Unicast], ..to.clone() };
+    assert!(!Target { to: &only_ipv4, ..target }.reaches(&ipv6), "it was not agreed on");
 }
 
 #[test]
@@ -178,14 +208,14 @@ fn the_next_hop_is_as_the_peers_policy_says() {
         (NextHopMode::Keep, &from_inside, &outside, "192.168.0.3"),
     ] {
         let policy = PeerPolicy { next_hop: mode, ..PeerPolicy::default() };
-        let told = target(to, &policy).learned(route, None).unwrap();
+        let told = target(to, &policy).learned(route, passed(to)).unwrap();
         assert_eq!(told.next_hop.to_string(), *expected, "{mode:?}");
     }
 }
 
 fn marking(community: u32) -> Rule {
     Rule {
-        family: crate::message::Family::Ipv4Unicast,
+        family: Family::Ipv4Unicast,
         matches: Match { remote_peers: true, ..Match::default() },
         action: Action::Accept(vec![
             Operation::AddCommunity(Community::Standard(community)),
@@ -206,22 +236,22 @@ fn what_a_rule_does_comes_before_what_the_protocol_does() {
     });
     let to = external(5, 65001);
     let target = target(&to, &policy);
-    let passed = target.pass(&prefix, Some(&route)).unwrap();
-    assert_eq!(passed, Some(0));
-    let told = target.learned(&route, passed).unwrap();
+    let by_first = target.pass(&prefix, Some(&route)).unwrap();
+    assert_eq!(by_first.rule, Some(0));
+    let told = target.learned(&route, by_first).unwrap();
     assert_eq!(told.as_path, [sequence(&[64512, 65100, 65000])]);
     assert_eq!((told.communities, told.med, told.local_pref), (vec![7], Some(3), None));
     // The rule is about routes of remote peers only.
-    assert_eq!(target.pass(&prefix, None), Some(None));
+    assert_eq!(target.pass(&prefix, None), Some(passed(&to)));
     let inside = internal(6);
-    let told = Target { to: &inside, ..target }.learned(&route, passed).unwrap();
+    let told = Target { to: &inside, ..target }.learned(&route, by_first).unwrap();
     assert_eq!((told.med, told.local_pref), (Some(3), Some(9)));
 
     let all = Rule { matches: Match::default(), action: Action::Reject, ..marking(7) };
     let policy = PeerPolicy { export: vec![marking(7), all], ..PeerPolicy::default() };
     let target = Target { policy: &policy, ..target };
     assert_eq!(target.pass(&prefix, None), None, "rejected");
-    assert_eq!(target.pass(&prefix, Some(&route)), Some(Some(0)));
+    assert_eq!(target.pass(&prefix, Some(&route)), Some(by_first));
 }
 
 #[test]
@@ -230,10 +260,11 @@ fn before_it_goes_away_a_node_marks_all_that_it_tells() {
     let route = path(external(2, 65000), |_| ());
     let (inside, outside) = (internal(3), external(4, 65001));
     let leaving = |to| Target { to, policy: &policy, graceful_shutdown: true };
-    let told = leaving(&inside).learned(&route, Some(0)).unwrap();
+    let by_first = Passed { rule: Some(0), ..passed(&inside) };
+    let told = leaving(&inside).learned(&route, by_first).unwrap();
     assert_eq!((told.communities, told.local_pref), (vec![7, GRACEFUL_SHUTDOWN], Some(0)));
-    let told = leaving(&outside).learned(&route, Some(0)).unwrap();
+    let told = leaving(&outside).learned(&route, by_first).unwrap();
     assert_eq!((told.communities, told.local_pref), (vec![7, GRACEFUL_SHUTDOWN], None));
-    let told = leaving(&inside).own(None);
+    let told = leaving(&inside).own(passed(&inside));
     assert_eq!((told.communities, told.local_pref), (vec![GRACEFUL_SHUTDOWN], Some(0)));
 }

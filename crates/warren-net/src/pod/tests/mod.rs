@@ -2,6 +2,7 @@
 
 mod broken;
 mod failing;
+mod inventory;
 mod ipv6;
 mod several;
 mod traffic;

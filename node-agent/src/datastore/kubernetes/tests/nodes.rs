@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -119,6 +120,23 @@ async fn a_list_after_410_gone_drops_what_was_deleted_unseen_and_at_no_time_anyt
         let seen = witness.await.unwrap();
         assert!(seen.iter().all(|peers| (1..=2).contains(peers)), "{seen:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_list_after_410_gone_does_not_wait_for_as_long_as_the_server_was_away() {
+    let fake = three();
+    let running = Running::start(&fake, POOLS);
+    running.peers(&["node2", "node3"]).await;
+    watched(&fake, 1).await;
+    fake.set(Trouble::Away);
+    pass(LONG).await;
+    fake.delete_unseen("node3");
+    fake.set(Trouble::None);
+    running.in_touch().await;
+    let back = tokio::time::Instant::now();
+    fake.expire();
+    running.peers(&["node2"]).await;
+    assert!(back.elapsed() < Duration::from_secs(10), "{:?}", back.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,120 @@
+//! What tshark makes of the messages that we sent.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+use tests::lab::command::run;
+use tests::wire::{US, US6};
+
+/// The fields that our messages may have, as tshark names them without `bgp.`. What is not here is
+/// something that we never meant to send.
+const EXPECTED: &[&str] = &[
+    "cap",
+    "cap.4as",
+    "cap.gr.afi",
+    "cap.gr.flag",
+    "cap.gr.flag.pfs",
+    "cap.gr.safi",
+    "cap.gr.timers",
+    "cap.gr.timers.notification_flag",
+    "cap.gr.timers.restart_flag",
+    "cap.gr.timers.restart_time",
+    "cap.length",
+    "cap.mp.afi",
+    "cap.mp.safi",
+    "cap.reserved",
+    "cap.type",
+    "length",
+    "marker",
+    "nlri_prefix",
+    "open.holdtime",
+    "open.identifier",
+    "open.myas",
+    "open.opt",
+    "open.opt.len",
+    "open.opt.param",
+    "open.opt.param.len",
+    "open.opt.param.type",
+    "open.version",
+    "path_attribute.cluster_id",
+    "path_attribute.cluster_list",
+    "prefix_length",
+    "type",
+    "update.nlri",
+    "update.path_attribute",
+    "update.path_attribute.as_path_segment",
+    "update.path_attribute.as_path_segment.as4",
+    "update.path_attribute.as_path_segment.length",
+    "update.path_attribute.as_path_segment.type",
+    "update.path_attribute.flags",
+    "update.path_attribute.flags.extended_length",
+    "update.path_attribute.flags.optional",
+    "update.path_attribute.flags.partial",
+    "update.path_attribute.flags.transitive",
+    "update.path_attribute.flags.unused",
+    "update.path_attribute.length",
+    "update.path_attribute.local_pref",
+    "update.path_attribute.next_hop",
+    "update.path_attribute.origin",
+    "update.path_attribute.originator_id",
+    "update.path_attribute.type_code",
+    "update.path_attributes",
+    "update.path_attributes.length",
+    "update.withdrawn_routes",
+    "update.withdrawn_routes.length",
+    "withdrawn_prefix",
+];
+
+/// That tshark finds nothing malformed and nothing unexpected in our messages, and that there are
+/// some.
+pub fn expect_clean(capture: &Path) -> Result<()> {
+    let ours = format!("bgp && (ip.src in {{{}}} || ipv6.src == {US6})", US.join(", "));
+    let mut tshark = Command::new("tshark");
+    tshark.arg("-n").args(["-T", "pdml", "-Y", &ours, "-r"]).arg(capture);
+    let said = run(&mut tshark, "")?.ok()?;
+    let seen = Seen::of(&said);
+    ensure!(seen.messages > 0, "tshark finds no message of ours in {}", capture.display());
+    ensure!(seen.complaints.is_empty(), "tshark says of ours: {:#?}", seen.complaints);
+    let expected: BTreeSet<&str> = EXPECTED.iter().copied().collect();
+    let unexpected: Vec<_> =
+        seen.fields.iter().filter(|it| !expected.contains(it.as_str())).collect();
+    ensure!(unexpected.is_empty(), "nobody meant to send {unexpected:?}");
+    Ok(())
+}
+
+/// What there is in its XML.
+#[derive(Debug, Default)]
+struct Seen {
+    messages: usize,
+    fields: BTreeSet<String>,
+    complaints: BTreeSet<String>,
+}
+
+impl Seen {
+    fn of(pdml: &str) -> Self {
+        let mut seen = Self::default();
+        let mut in_bgp = false;
+        for line in pdml.lines().map(str::trim_start) {
+            let name = attribute(line, "name").unwrap_or_default();
+            if line.starts_with("<proto ") {
+                in_bgp = name == "bgp";
+                seen.messages += usize::from(in_bgp);
+            }
+            let words = || attribute(line, "showname").or(attribute(line, "show")).unwrap_or(line);
+            if name == "_ws.malformed" || (in_bgp && name.starts_with("_ws.")) {
+                seen.complaints.insert(words().to_owned());
+            } else if in_bgp && let Some(field) = name.strip_prefix("bgp.") {
+                seen.fields.insert(field.to_owned());
+            }
+        }
+        seen
+    }
+}
+
+/// The value of an attribute in a line of XML; every element has a line of its own.
+fn attribute<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = line.split_once(&format!(" {name}=\""))?;
+    rest.split_once('"').map(|(value, _)| value)
+}

@@ -1,0 +1,136 @@
+//! Our speaker with others: each test has two network namespaces and a cable between them, our BGP
+//! speaker at one end and BIRD, FRR, GoBGP or OpenBGPD at the other.
+//!
+//! [`ROWS`] is the one table of what is shown with whom. What has gone over the wire is read by tshark
+//! after each test, which must find nothing wrong with our messages. In the end the table in the README
+//! is compared with what was shown.
+//!
+//! Nothing here needs a tunnel, so it all runs on the kernel that is there.
+
+mod dissect;
+mod matrix;
+mod meeting;
+mod ours;
+mod reflection;
+mod restart;
+mod sessions;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use anyhow::Result;
+use libtest_mimic::{Arguments, Failed, Trial};
+use tests::environment::enter_without_tunnel;
+use tests::speakers::Kind;
+use tests::trial::panic_message;
+
+use meeting::Meeting;
+
+/// A line of the table.
+struct Row {
+    /// What is shown, in words.
+    name: &'static str,
+    /// How, or that ours cannot do it yet.
+    test: Option<fn(&Meeting) -> Result<()>>,
+    /// With whom it cannot be shown, and why.
+    without: &'static [(Kind, &'static str)],
+}
+
+/// A place in the table.
+enum Cell {
+    /// There is a test.
+    Shown(fn(&Meeting) -> Result<()>),
+    /// The other speaker cannot do it, for this reason.
+    NotTheirs(&'static str),
+    /// Ours cannot do it yet.
+    Missing,
+}
+
+impl Row {
+    const fn all(name: &'static str, test: fn(&Meeting) -> Result<()>) -> Self {
+        Self { name, test: Some(test), without: &[] }
+    }
+
+    const fn missing(name: &'static str) -> Self {
+        Self { name, test: None, without: &[] }
+    }
+
+    const fn except(self, without: &'static [(Kind, &'static str)]) -> Self {
+        Self { without, ..self }
+    }
+
+    fn cell(&self, kind: Kind) -> Cell {
+        match (self.without.iter().find(|(it, _)| *it == kind), self.test) {
+            (Some((_, why)), _) => Cell::NotTheirs(why),
+            (None, Some(test)) => Cell::Shown(test),
+            (None, None) => Cell::Missing,
+        }
+    }
+}
+
+const ROWS: &[Row] = &[
+    Row::all("they connect", sessions::they_connect),
+    Row::all("we connect", sessions::we_connect),
+    Row::all("iBGP, IPv4 routes both ways", sessions::internal),
+    Row::all("eBGP, IPv4 routes both ways", sessions::external),
+    Row::missing("IPv6 routes both ways"),
+    Row::all("AS numbers of 4 octets", sessions::four_octets),
+    Row::all("they reflect our routes", reflection::by_them),
+    Row::all("we reflect their routes", reflection::by_us),
+    Row::all("they ask for a route refresh", sessions::refresh)
+        .except(&[(Kind::GoBgp, "keeps all that it was sent, and never asks")]),
+    Row::all("hold timers expire on a cut wire", sessions::hold_timer),
+    Row::all("they stop at too many prefixes", sessions::their_limit),
+    Row::all("they shut down with a message", sessions::their_words),
+    Row::missing("we stop at too many prefixes"),
+    Row::missing("we shut down with a message"),
+    Row::all("we restart gracefully", restart::of_ours),
+    Row::all("they restart gracefully", restart::of_theirs),
+    Row::missing("TCP MD5: the right password"),
+    Row::missing("TCP MD5: a wrong or no password"),
+    Row::missing("GTSM"),
+    Row::missing("BFD"),
+];
+
+fn main() {
+    let mut arguments = Arguments::from_args();
+    // Nearly all of the time is spent waiting for timers.
+    arguments.test_threads.get_or_insert(8);
+    // A list needs no wire.
+    if !arguments.list
+        && let Err(error) = enter_without_tunnel(&[])
+    {
+        eprintln!("error: {error:#}");
+        std::process::exit(1);
+    }
+    let mut trials = Vec::new();
+    for row in ROWS {
+        for kind in Kind::ALL {
+            if let Cell::Shown(test) = row.cell(kind) {
+                let name = format!("{}: {}", kind.as_str(), row.name);
+                trials.push(Trial::test(name, move || run(row.name, kind, test)));
+            }
+        }
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    let is_whole = conclusion.num_filtered_out == 0 && !arguments.list;
+    if is_whole && let Err(error) = matrix::settle() {
+        eprintln!("error: {error:#}");
+        std::process::exit(1);
+    }
+    conclusion.exit();
+}
+
+fn run(row: &'static str, kind: Kind, test: fn(&Meeting) -> Result<()>) -> Result<(), Failed> {
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        let meeting = Meeting::new(kind)?;
+        test(&meeting)?;
+        meeting.expect_clean()
+    }));
+    let problem = match outcome {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(format!("{error:#}")),
+        Err(panic) => Some(panic_message(&*panic)),
+    };
+    matrix::note(row, kind, problem.is_none());
+    problem.map_or(Ok(()), |problem| Err(Failed::from(problem)))
+}

@@ -1,0 +1,148 @@
+//! How sessions begin, what they carry, and how they end.
+
+use anyhow::{Result, ensure};
+use tests::lab::packet::Packet;
+use tests::lab::wait::{SOON, eventually};
+use tests::speakers::Session;
+use tests::wire::{THEM, US};
+
+use crate::meeting::{Meeting, OURS, THEIRS, expect_announced, expect_established, expect_learned};
+
+/// We wait; they connect.
+pub fn they_connect(meeting: &Meeting) -> Result<()> {
+    let session = Session::internal();
+    let mut theirs = meeting.theirs(&session)?;
+    let ours = meeting.ours_with(&session, |_, peer| peer.passive = true)?;
+    expect_established(&ours, theirs.as_mut())?;
+    let from = first_syn(meeting)?;
+    ensure!(from == THEM, "{from} has connected");
+    Ok(())
+}
+
+/// They wait; we connect.
+pub fn we_connect(meeting: &Meeting) -> Result<()> {
+    let session = Session { passive: true, ..Session::internal() };
+    meeting.established(&session)?;
+    let from = first_syn(meeting)?;
+    ensure!(from == US[0], "{from} has connected");
+    Ok(())
+}
+
+/// Whose connection was answered first.
+fn first_syn(meeting: &Meeting) -> Result<String> {
+    /// SYN and ACK (RFC 9293, 3.1).
+    const ANSWER: u8 = 0x12;
+    eventually("a connection has been answered", SOON, || {
+        let packets = meeting.capture.packets()?;
+        let answer = packets
+            .iter()
+            .find(|it| it.payload.get(13).is_some_and(|flags| flags & ANSWER == ANSWER));
+        answer
+            .map(|it| it.headers[0].destination.to_string())
+            .ok_or_else(|| anyhow::anyhow!("none"))
+    })
+}
+
+/// One AS: routes go both ways.
+pub fn internal(meeting: &Meeting) -> Result<()> {
+    let (ours, mut theirs) = meeting.established(&Session::internal())?;
+    expect_announced(theirs.as_mut(), &[OURS])?;
+    expect_learned(&ours, THEIRS, THEM)
+}
+
+/// Two: routes go both ways, and a withdrawal too.
+pub fn external(meeting: &Meeting) -> Result<()> {
+    let (ours, mut theirs) = meeting.established(&Session::external())?;
+    expect_announced(theirs.as_mut(), &[OURS])?;
+    expect_learned(&ours, THEIRS, THEM)?;
+    let route = theirs.route(OURS)?;
+    ensure!(route.contains("64512"), "the AS path is not ours: {route}");
+    ours.speaker().originate(["10.1.1.0/24".parse()?].into());
+    expect_announced(theirs.as_mut(), &["10.1.1.0/24"])
+}
+
+/// AS numbers that have no room in two octets.
+pub fn four_octets(meeting: &Meeting) -> Result<()> {
+    let session = Session { their_as: 4_200_000_002, our_as: 4_200_000_001, ..Session::internal() };
+    let (ours, mut theirs) = meeting.established(&session)?;
+    expect_announced(theirs.as_mut(), &[OURS])?;
+    expect_learned(&ours, THEIRS, THEM)?;
+    let route = theirs.route(OURS)?;
+    ensure!(route.contains("4200000001"), "the AS path is not ours: {route}");
+    Ok(())
+}
+
+/// They want all routes again, and get them.
+pub fn refresh(meeting: &Meeting) -> Result<()> {
+    let (_ours, mut theirs) = meeting.established(&Session::internal())?;
+    expect_announced(theirs.as_mut(), &[OURS])?;
+    theirs.refresh()?;
+    eventually("routes have been asked for and sent again", SOON, || {
+        let seen = messages(&meeting.capture.packets()?);
+        let asked = seen.iter().position(|it| *it == (THEM.to_owned(), ROUTE_REFRESH));
+        let answered = asked.map(|at| seen[at..].contains(&(US[0].to_owned(), UPDATE)));
+        ensure!(answered == Some(true), "the messages so far are {seen:?}");
+        Ok(())
+    })?;
+    expect_announced(theirs.as_mut(), &[OURS])
+}
+
+const UPDATE: u8 = 2;
+const ROUTE_REFRESH: u8 = 5;
+
+/// Who has sent which types of messages (RFC 4271, 4.1), as far as they begin a segment or follow
+/// another one in it: few are longer.
+fn messages(packets: &[Packet]) -> Vec<(String, u8)> {
+    let mut seen = Vec::new();
+    for packet in packets {
+        let header = packet.payload.get(12).map_or(0, |it| usize::from(it >> 4) * 4);
+        let mut rest = packet.payload.get(header..).unwrap_or_default();
+        while rest.len() >= 19 && rest.starts_with(&[0xff; 16]) {
+            seen.push((packet.headers[0].source.to_string(), rest[18]));
+            let length = usize::from(u16::from_be_bytes([rest[16], rest[17]]));
+            rest = rest.get(length.max(19)..).unwrap_or_default();
+        }
+    }
+    seen
+}
+
+/// What is sent gets lost: each notices by its hold timer, and they meet again when it is over.
+pub fn hold_timer(meeting: &Meeting) -> Result<()> {
+    let session = Session { hold_time: 3, ..Session::internal() };
+    let mut theirs = meeting.theirs(&session)?;
+    // With it, routes would stay.
+    let ours = meeting.ours_with(&session, |_, peer| peer.graceful_restart = None)?;
+    expect_established(&ours, theirs.as_mut())?;
+    expect_announced(theirs.as_mut(), &[OURS])?;
+    expect_learned(&ours, THEIRS, THEM)?;
+    meeting.wire.cut()?;
+    eventually("the hold timers have expired", SOON, || {
+        ours.expect_ended(THEM, "hold timer")?;
+        ensure!(theirs.expect_established().is_err(), "theirs is Established still");
+        ours.expect_no_route(THEIRS)
+    })?;
+    expect_announced(theirs.as_mut(), &[])?;
+    meeting.wire.mend()?;
+    expect_established(&ours, theirs.as_mut())?;
+    expect_announced(theirs.as_mut(), &[OURS])?;
+    expect_learned(&ours, THEIRS, THEM)
+}
+
+/// They count our prefixes and have had enough.
+pub fn their_limit(meeting: &Meeting) -> Result<()> {
+    let session = Session { max_prefixes: Some(2), ..Session::internal() };
+    let (ours, mut theirs) = meeting.established(&session)?;
+    expect_announced(theirs.as_mut(), &[OURS])?;
+    let four = ["10.1.0.0/24", "10.1.1.0/24", "10.1.2.0/24", "10.1.3.0/24"];
+    ours.speaker().originate(four.iter().map(|it| it.parse()).collect::<Result<_, _>>()?);
+    eventually("theirs has ended the session", SOON, || {
+        ours.expect_ended(THEM, "Maximum Number of Prefixes Reached")
+    })
+}
+
+/// They say why they end the session.
+pub fn their_words(meeting: &Meeting) -> Result<()> {
+    let (ours, mut theirs) = meeting.established(&Session::internal())?;
+    theirs.shut_down("back at nine")?;
+    eventually("theirs has ended the session", SOON, || ours.expect_ended(THEM, "back at nine"))
+}

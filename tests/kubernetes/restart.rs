@@ -1,0 +1,57 @@
+//! S8: an agent's pod is replaced, and nobody notices.
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+use tests::cluster::installation::{AGENTS, AGENTS_LABEL, NAMESPACE};
+use tests::cluster::scenario::Shared;
+use tests::cluster::workload::one_on;
+use tests::cluster::{Cluster, PATIENCE};
+use tests::lab::wait::eventually;
+
+pub fn trials(cluster: &Shared) -> Vec<Trial> {
+    vec![cluster.trial(
+        "S8: an agent's pod is replaced: its hook says goodbye, no route moves, no ping is lost",
+        replaced,
+    )]
+}
+
+fn replaced(cluster: &mut Cluster) -> Result<()> {
+    cluster.install()?;
+    cluster.expect_full_mesh()?;
+    let web = cluster.web()?;
+    let (here, there) = (one_on(&web, "node1")?.address, one_on(&web, "node2")?.address);
+    let (node1, node2) = (cluster.node(1)?, cluster.node(2)?);
+    let traffic = [node1.start_pinging(here, there)?, node2.start_pinging(there, here)?];
+    for pinging in &traffic {
+        pinging.expect_more_answers()?;
+    }
+    let monitors = [node1.monitor_routes()?, node2.monitor_routes()?];
+    let (old, peer) = (cluster.agent_pod(1)?, cluster.agent_pod(2)?);
+    let log =
+        || cluster.kubectl.run(&["--namespace", NAMESPACE, "logs", &peer, "--container=agent"]);
+    let before = log()?.lines().count();
+
+    cluster.kubectl.run(&["--namespace", NAMESPACE, "delete", "pod", &old, "--timeout=240s"])?;
+    let events = cluster.kubectl.events(NAMESPACE, &old)?;
+    ensure!(events.contains("Stopping container agent"), "{events}");
+    ensure!(!events.contains("FailedPreStopHook"), "{events}");
+    eventually("there is another one", PATIENCE, || {
+        let agents = cluster.pods_in(NAMESPACE, AGENTS_LABEL)?;
+        ensure!(one_on(&agents, "node1")?.name != old, "{agents:?}");
+        Ok(())
+    })?;
+    cluster.kubectl.wait("condition=Ready", &["--namespace", NAMESPACE, "pod", AGENTS])?;
+    let said: Vec<_> = log()?.lines().skip(before).map(str::to_owned).collect();
+    let goodbye = said.iter().find(|line| line.contains("Administrative Shutdown"));
+    goodbye.with_context(|| format!("the peer heard no goodbye: {said:#?}"))?;
+
+    cluster.expect_full_mesh()?;
+    for (node, monitor) in cluster.nodes().iter().zip(monitors) {
+        let told = monitor.finish()?;
+        ensure!(told.is_empty(), "routes moved on {}: {}", node.name(), told.join("; "));
+    }
+    for pinging in traffic {
+        pinging.expect_no_loss()?;
+    }
+    Ok(())
+}
