@@ -33,8 +33,7 @@ impl Node {
              runDir: {run_dir}\n\
              datastore: file\n\
              asNumber: {AS_NUMBER}\n\
-             holdTimeSeconds: {hold_time}\n\
-             gracefulRestart: {{enabled: {graceful_restart}, restartTimeSeconds: {hold_time}}}\n\
+             gracefulRestart: {{enabled: {graceful_restart}}}\n\
              pools:\n\
              - {{cidr: {POOL}, blockSize: 26, encapsulation: IPIP}}\n\
              blocks: [{block}]\n\
@@ -42,7 +41,6 @@ impl Node {
             name = self.name(),
             address = self.address(),
             run_dir = self.run_dir().display(),
-            hold_time = self.hold_time(),
             graceful_restart = self.graceful_restart(),
             block = self.block(),
         );
