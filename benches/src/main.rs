@@ -4,6 +4,7 @@
 //! here passes or fails.
 
 mod dataplane;
+mod death;
 mod measure;
 mod nodes;
 mod plugin;
@@ -20,8 +21,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::measure::Pods;
 use crate::report::Report;
 
-const USAGE: &str =
-    "usage: bench DIRECTORY-OF-THE-EXECUTABLES [PERCENT-OF-THE-ROUNDS [plugin|routes|dataplane]]";
+const USAGE: &str = "usage: bench DIRECTORY-OF-THE-EXECUTABLES [PERCENT-OF-THE-ROUNDS [plugin|routes|death|dataplane]]";
 
 /// Pods of each plugin that are there already, while the others come and go.
 const PRESENT: [usize; 2] = [0, 200];
@@ -34,6 +34,7 @@ const AT_ONCE: [(usize, usize); 2] = [(1, 200), (20, 20)];
 enum Section {
     Plugin,
     Routes,
+    Death,
     Dataplane,
 }
 
@@ -61,6 +62,9 @@ fn main() -> Result<()> {
     if wanted(Section::Routes) {
         report.section(routes::section(&target)?);
     }
+    if wanted(Section::Death) {
+        report.section(death::section(&target)?);
+    }
     if wanted(Section::Dataplane) {
         report.section(dataplane::section()?);
     }
@@ -72,6 +76,7 @@ fn section(name: &OsStr) -> Result<Section> {
     match name.to_str() {
         Some("plugin") => Ok(Section::Plugin),
         Some("routes") => Ok(Section::Routes),
+        Some("death") => Ok(Section::Death),
         Some("dataplane") => Ok(Section::Dataplane),
         _ => bail!(USAGE),
     }
