@@ -118,7 +118,12 @@ fn connect(survivor: &Node, victim: &Node, switch: &Namespace, death: Death) -> 
                 switch.within(|| ip(&format!("link set {port} master switch up")))?;
             }
         }
-        Death::InterfaceDown => wire(survivor, "eth0", victim.path())?,
+        Death::InterfaceDown => {
+            // The kernel holds news of a carrier back for up to a second when it had other such news
+            // just before, from any namespace: but not where the indices of a wire's ends differ.
+            survivor.within(|| ip("link add another type bridge"))?;
+            wire(survivor, "eth0", victim.path())?;
+        }
     }
     for (node, end) in [(survivor, SURVIVOR), (victim, VICTIM)] {
         node.within(|| {

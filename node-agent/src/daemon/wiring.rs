@@ -9,7 +9,7 @@ use anyhow::{Context, anyhow};
 use ipnetwork::IpNetwork;
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
-use warren_bfd::{Bfd, Change};
+use warren_bfd::{Bfd, Change, Priority};
 use warren_bgp::policy::ImportPolicy;
 use warren_bgp::rib::PathChange;
 use warren_ipam::{Space, Store, StoreError};
@@ -121,6 +121,9 @@ impl Agent {
         let commands = plugin::listen(&run_dir)?;
         let dataplane = dataplane::start(watched).context("cannot talk to the kernel")?;
         let (bfd, bfd_events) = warren_bfd::start()?;
+        if bfd.snapshot().await.priority == Priority::Ordinary {
+            warn!("BFD has no priority over other processes: give the agent CAP_SYS_NICE");
+        }
         let mut agent = Self {
             reports: dataplane.report.clone(),
             config,
