@@ -124,7 +124,8 @@ async fn serve(config_file: &Path, config: Config, run_dir: RunDir) -> anyhow::R
         }
     };
 
-    info!("shutting down: the routes stay, and peers that can restart keep theirs");
+    let by = if asked.is_some() { "agent shutdown" } else { "a signal" };
+    info!(by, "shutting down: the routes stay, and peers that can restart keep theirs");
     agent.stop().await;
     if let Some(answer) = asked {
         let _ = answer.send(Response::Done);

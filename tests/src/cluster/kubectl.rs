@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::PATIENCE;
-use crate::lab::command::run;
+use crate::lab::command::{Process, run};
+use crate::lab::wait::eventually;
 
 /// kubectl with the owner's rights.
 #[derive(Debug, Clone)]
@@ -99,6 +100,24 @@ impl Kubectl {
         self.run(&["--namespace", namespace, "get", "events", &of, columns])
     }
 
+    /// Follows what a pod's container says, up to its end.
+    ///
+    /// # Errors
+    /// When it says nothing.
+    pub fn follow_log(&self, namespace: &str, pod: &str, container: &str) -> Result<Process> {
+        let container = format!("--container={container}");
+        let mut command = self.command();
+        command.args(["--namespace", namespace, "logs", "--follow", pod, &container]);
+        let log = self.kubeconfig.with_file_name(format!("{pod}.log"));
+        let mut process = Process::start(&mut command, &log)?;
+        eventually("kubectl follows the log", PATIENCE, || {
+            process.check()?;
+            ensure!(!process.output().is_empty(), "{pod} has said nothing");
+            Ok(())
+        })?;
+        Ok(process)
+    }
+
     /// Runs a shell's commands in a pod.
     ///
     /// # Errors
@@ -108,9 +127,13 @@ impl Kubectl {
     }
 
     fn feed(&self, arguments: &[&str], input: &str) -> Result<String> {
+        run(self.command().args(arguments), input)?.ok()
+    }
+
+    fn command(&self) -> Command {
         let mut command = Command::new("kubectl");
-        command.args(arguments).env("KUBECONFIG", &self.kubeconfig);
-        run(&mut command, input)?.ok()
+        command.env("KUBECONFIG", &self.kubeconfig);
+        command
     }
 }
 

@@ -176,6 +176,7 @@ impl Connection {
             | FsmEvent::Handover
             | FsmEvent::BfdDown(_) => Ending::Final,
             FsmEvent::NotifMsg(told) if told.is_hard_reset() => Ending::Final,
+            FsmEvent::NotifMsg(told) if told.is_collision() => Ending::Collided,
             _ => Ending::Told,
         };
         let stays = matches!(
