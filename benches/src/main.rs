@@ -4,6 +4,7 @@
 //! here passes or fails.
 
 mod dataplane;
+mod death;
 mod measure;
 mod mesh;
 mod nodes;
@@ -21,7 +22,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::measure::Pods;
 use crate::report::Report;
 
-const USAGE: &str = "usage: bench DIRECTORY-OF-THE-EXECUTABLES [PERCENT-OF-THE-ROUNDS [plugin|routes|mesh|dataplane]]";
+const USAGE: &str = "usage: bench DIRECTORY-OF-THE-EXECUTABLES [PERCENT-OF-THE-ROUNDS [plugin|routes|mesh|death|dataplane]]";
 
 /// Pods of each plugin that are there already, while the others come and go.
 const PRESENT: [usize; 2] = [0, 200];
@@ -35,6 +36,7 @@ enum Section {
     Plugin,
     Routes,
     Mesh,
+    Death,
     Dataplane,
 }
 
@@ -65,6 +67,9 @@ fn main() -> Result<()> {
     if wanted(Section::Mesh) {
         report.section(mesh::section(&target)?);
     }
+    if wanted(Section::Death) {
+        report.section(death::section(&target)?);
+    }
     if wanted(Section::Dataplane) {
         report.section(dataplane::section()?);
     }
@@ -77,6 +82,7 @@ fn section(name: &OsStr) -> Result<Section> {
         Some("plugin") => Ok(Section::Plugin),
         Some("routes") => Ok(Section::Routes),
         Some("mesh") => Ok(Section::Mesh),
+        Some("death") => Ok(Section::Death),
         Some("dataplane") => Ok(Section::Dataplane),
         _ => bail!(USAGE),
     }

@@ -51,6 +51,11 @@ impl Node {
         self.directory.path()
     }
 
+    /// Where its namespace is to be found.
+    pub fn path(&self) -> PathBuf {
+        self.namespace.path()
+    }
+
     /// Runs `act` on a thread that is in the node's namespace, and with it what `act` starts.
     ///
     /// # Errors

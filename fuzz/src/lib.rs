@@ -6,6 +6,7 @@
 
 #![expect(dead_code, reason = "of the programs' modules only what reads is used")]
 
+mod bfd;
 mod bgp;
 mod documents;
 mod session;
@@ -29,8 +30,9 @@ mod version;
 pub type Target = fn(&[u8]);
 
 /// Everything that is fed, under the names of `fuzz_targets/` and `corpus/`.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("agent_config", documents::agent_config),
+    ("bfd_engine", bfd::engine),
     ("bgp_notification", bgp::notification),
     ("bgp_open", bgp::open),
     ("bgp_refresh", bgp::refresh),

@@ -4,6 +4,7 @@
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod addresses;
+mod bfd;
 mod cleanup;
 mod deploy;
 mod doctor;

@@ -116,14 +116,21 @@ pub(crate) fn network(node: &Node, wire: &Namespace) -> Result<TcpListener> {
     })
 }
 
-pub(crate) fn ip(arguments: &str) -> Result<()> {
+/// Runs `ip` with these words.
+///
+/// # Errors
+/// It fails.
+pub fn ip(arguments: &str) -> Result<()> {
     let status = Command::new("ip").args(arguments.split(' ')).status();
     ensure!(status.context("cannot run ip")?.success(), "ip {arguments} failed");
     Ok(())
 }
 
 /// Looks again and again.
-pub(crate) fn until(
+///
+/// # Errors
+/// That of `holds`, or it does not hold in time.
+pub fn until(
     patience: Duration,
     pause: Duration,
     mut holds: impl FnMut() -> Result<bool>,

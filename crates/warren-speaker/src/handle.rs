@@ -1,13 +1,14 @@
 //! How the rest of the program talks to the speaker.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use ipnetwork::IpNetwork;
 use tokio::sync::{mpsc, oneshot, watch};
 use warren_bgp::policy::{ImportPolicy, PeerPolicy};
 use warren_bgp::rib::PathChange;
+use warren_bgp::session::BfdDown;
 
 use crate::settings::{PeerSettings, PeerSnapshot};
 
@@ -40,6 +41,7 @@ pub(crate) struct Wanted {
 pub(crate) enum Request {
     Peers(oneshot::Sender<Vec<PeerSnapshot>>),
     Shutdown(oneshot::Sender<()>),
+    BfdDown(IpAddr, BfdDown),
     HandOver(oneshot::Sender<()>),
 }
 
@@ -103,6 +105,13 @@ impl Speaker {
             return Vec::new();
         }
         answered.await.unwrap_or_default()
+    }
+
+    /// Tells that a BFD session has failed: the session with the peer ends and its routes go, as
+    /// [`BfdDown`] says.
+    pub async fn bfd_down(&self, peer: IpAddr, failure: BfdDown) {
+        // An error means that the speaker has ended.
+        let _ = self.requests.send(Request::BfdDown(peer, failure)).await;
     }
 
     /// A number that grows whenever [`peers`](Self::peers) may have something new to tell.

@@ -51,7 +51,9 @@ pub use settings::{PeerSettings, PeerSnapshot, Restarted, SpeakerConfig, StartEr
 pub use transport::{Distance, InvalidPassword, Password};
 pub use warren_bgp::policy::{ImportPolicy, PeerPolicy, Refusal};
 pub use warren_bgp::rib::{BestPath, PathChange};
-pub use warren_bgp::session::{ConnectRetry, GracefulRestart, HoldTime, RestartTime, State};
+pub use warren_bgp::session::{
+    BfdDown, ConnectRetry, GracefulRestart, HoldTime, RestartTime, State,
+};
 
 /// Listens, and speaks BGP from then on, in tasks of the current tokio runtime. Until
 /// [`Speaker::set_import_policy`] is called, every route is refused.

@@ -29,6 +29,9 @@ pub struct Status {
     /// Where blocks and peers come from.
     #[serde(default)]
     pub datastore: Option<Datastore>,
+    /// Bidirectional Forwarding Detection; none before the agent knows who it is.
+    #[serde(default)]
+    pub bfd: Option<Bfd>,
 }
 
 /// Where blocks and peers come from, and how that is doing.
@@ -111,8 +114,66 @@ pub struct Peer {
     /// How many of the prefixes that it announced so far the import policy refused, by reason.
     #[serde(default)]
     pub prefixes_refused: BTreeMap<String, u64>,
-    /// The state of its BFD session; none where BFD does not run.
+    /// The state of its BFD session, by the names of RFC 5880, 4.1; none where BFD does not run.
     pub bfd: Option<String>,
+    /// The BFD session in all detail.
+    #[serde(default)]
+    pub bfd_session: Option<BfdSession>,
+}
+
+/// A BFD session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BfdSession {
+    /// Since when it is in its state.
+    pub since: Timestamp,
+    /// Whether there may be routers on the way (RFC 5883).
+    pub multihop: bool,
+    /// Why nothing can be sent or received, in words.
+    pub problem: Option<String>,
+    /// When it last left Up.
+    pub last_down: Option<Timestamp>,
+    /// Why it last left Up, in words.
+    pub last_down_reason: Option<String>,
+    /// The time between two packets to the peer, before jitter; none while the peer wants none.
+    pub transmit_interval_milliseconds: Option<u64>,
+    /// How long the peer may be silent; none before it is heard.
+    pub detection_time_milliseconds: Option<u64>,
+    /// How many packets in a row the peer must miss until it gives this node up.
+    pub detect_multiplier: u8,
+    /// This node's diagnostic, by the words of RFC 5880, 4.1.
+    pub diagnostic: String,
+    /// This node's name for the session.
+    pub discriminator: u32,
+    /// The peer's state, as it says.
+    pub remote_state: String,
+    /// The peer's diagnostic.
+    pub remote_diagnostic: String,
+    /// The peer's name for the session; none before it is heard.
+    pub remote_discriminator: Option<u32>,
+    /// Whether the peer's BFD goes on while its control plane restarts: its C bit.
+    pub remote_control_plane_independent: bool,
+    /// How often the session came Up.
+    pub came_up: u64,
+    /// How often it left Up.
+    pub went_down: u64,
+    /// Packets sent.
+    pub packets_sent: u64,
+    /// Packets received and not discarded.
+    pub packets_received: u64,
+}
+
+/// BFD as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Bfd {
+    /// How its thread is scheduled: `real time`, `raised`, or `ordinary` where the kernel allows
+    /// nothing else.
+    pub priority: String,
+    /// By how much the thread was late at worst, in microseconds.
+    pub longest_delay_microseconds: u64,
+    /// How many packets were discarded, by reason.
+    pub discarded: BTreeMap<String, u64>,
 }
 
 /// Why a peer is a peer.

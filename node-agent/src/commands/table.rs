@@ -75,11 +75,12 @@ pub fn peers(peers: &[Peer]) -> String {
             peer.kind.as_str().into(),
             peer.state.clone(),
             age(peer.since),
+            peer.bfd.clone().unwrap_or_else(|| "-".into()),
             format!("{}/{}", peer.prefixes_received, peer.prefixes_advertised),
             info(peer),
         ]
     });
-    table(&["PEER", "NAME", "AS", "TYPE", "STATE", "SINCE", "RX/TX", "INFO"], rows)
+    table(&["PEER", "NAME", "AS", "TYPE", "STATE", "SINCE", "BFD", "RX/TX", "INFO"], rows)
 }
 
 fn info(peer: &Peer) -> String {
@@ -87,7 +88,15 @@ fn info(peer: &Peer) -> String {
     let error = peer.last_error.iter().filter(|_| peer.state != "Established").cloned();
     let stale = (peer.prefixes_stale > 0)
         .then(|| format!("{} kept while it restarts", peer.prefixes_stale));
-    error.chain(stale).chain(refused).collect::<Vec<_>>().join("; ")
+    let all = error.chain(stale).chain(refused).chain(bfd_info(peer));
+    all.collect::<Vec<_>>().join("; ")
+}
+
+/// Why BFD cannot run, or why it ran and does not any more.
+fn bfd_info(peer: &Peer) -> Option<String> {
+    let session = peer.bfd_session.as_ref().filter(|_| peer.bfd.as_deref() != Some("Up"))?;
+    let reason = session.problem.as_ref().or(session.last_down_reason.as_ref())?;
+    Some(format!("BFD: {reason}"))
 }
 
 /// The blocks, and whether they last.

@@ -30,6 +30,7 @@ pub fn check(config: &Config) -> Result<(), String> {
         );
     }
     hold_time("holdTimeSeconds", config.hold_time_seconds)?;
+    config.bfd.check("bfd")?;
     if config.graceful_restart.restart_time_seconds > 4095 {
         return Err(format!(
             "gracefulRestart: restartTimeSeconds: {} is not allowed (RFC 4724, 3): use 4095 or less",
@@ -149,6 +150,9 @@ fn peers(config: &Config) -> Result<(), String> {
         }
         if let Some(seconds) = peer.hold_time_seconds {
             hold_time(&format!("peers: {}: holdTimeSeconds", peer.address), seconds)?;
+        }
+        if let Some(bfd) = &peer.bfd {
+            bfd.check(&format!("peers: {}: bfd", peer.address))?;
         }
     }
     Ok(())

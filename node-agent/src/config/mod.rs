@@ -1,5 +1,6 @@
 //! The agent's configuration file.
 
+mod bfd;
 mod check;
 pub mod filter;
 #[cfg(test)]
@@ -14,6 +15,8 @@ use serde::{Deserialize, Deserializer};
 use warren_bgp::policy::NextHopMode;
 use warren_speaker::Password;
 use warren_types::pool::Pool;
+
+pub use bfd::BfdConfig;
 
 /// What the file says. A key that is not here is an error that names it and its line.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -43,6 +46,9 @@ pub struct Config {
     /// The hold time proposed to every peer that has none of its own, in seconds (RFC 4271, 4.2).
     #[serde(default = "default_hold_time")]
     pub hold_time_seconds: u16,
+    /// Bidirectional Forwarding Detection.
+    #[serde(default)]
+    pub bfd: BfdConfig,
     /// How this node's restarts look to its peers, and theirs to it (RFC 4724).
     #[serde(default)]
     pub graceful_restart: GracefulRestart,
@@ -201,6 +207,8 @@ pub struct PeerConfig {
     pub ttl_security: Option<NonZeroU8>,
     /// How many hops away it is: what is sent gets no further.
     pub multihop: Option<NonZeroU8>,
+    /// BFD with it, as far as it differs from the node's.
+    pub bfd: Option<BfdConfig>,
     /// The filters that its routes and those for it go through, in this order.
     #[serde(default)]
     pub filters: Vec<String>,

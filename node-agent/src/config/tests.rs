@@ -45,6 +45,21 @@ fn addresses_can_be_kept_back() {
 }
 
 #[test]
+fn bfd_is_as_the_peer_has_it_else_as_the_node_has_it_else_the_default() {
+    let node = "bfd: {receiveIntervalMilliseconds: 50, detectMultiplier: 5}\nlistenPort";
+    let peer = "asNumber: 64512, bfd: {enabled: true, detectMultiplier: 9, multihop: true}}";
+    let text = WHOLE.replacen("listenPort", node, 1).replacen("asNumber: 64512}", peer, 1);
+    let config = read(&text).unwrap();
+    let bfd = config.bfd.with(config.peers[0].bfd.as_ref());
+    assert_eq!((bfd.enabled, bfd.multihop), (Some(true), Some(true)));
+    let timing = bfd.timing();
+    assert_eq!(timing.desired_min_tx.as_micros(), 300_000);
+    assert_eq!(timing.required_min_rx.as_micros(), 50_000);
+    assert_eq!(timing.detect_mult.get(), 9);
+    assert_eq!(config.bfd.with(None).timing().detect_mult.get(), 5);
+}
+
+#[test]
 fn the_example_to_start_from_is_read() {
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/agent.yaml");
     assert_eq!(Config::read(&example).unwrap().peers.len(), 2);
@@ -91,6 +106,9 @@ fn what_cannot_work_is_refused_with_what_to_do() {
         ("192.168.0.146", "192.168.0.176", "this node's own address"),
         ("listenPort: 179", "holdTimeSeconds: 2", "use 3 or more"),
         ("listenPort: 179", "routerId: 0.0.0.0", "no BGP identifier"),
+        ("listenPort: 179", "bfd: {transmitIntervalMilliseconds: 9}", "use 10 to 60000"),
+        ("listenPort: 179", "bfd: {receiveIntervalMilliseconds: 70000}", "use 10 to 60000"),
+        ("asNumber: 64512}", "bfd: {detectMultiplier: 1}}", "192.168.0.146: bfd.detectMultiplier"),
         ("listenPort: 179", "routeReflectorClusterId: 0.0.0.0", "is no cluster"),
         ("listenPort: 179", "filters: [{name: a}, {name: a}]", "filters: a is there twice"),
         (

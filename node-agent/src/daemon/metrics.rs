@@ -1,6 +1,6 @@
 //! What the agent counts, for Prometheus: `GET /metrics` in the OpenMetrics format.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -38,6 +38,7 @@ pub struct Metrics {
     phases: Histograms,
     addresses: Family<Labels, Gauge>,
     low: Family<Labels, Gauge>,
+    bfd_downs: Family<Labels, Counter>,
 }
 
 impl Metrics {
@@ -51,6 +52,7 @@ impl Metrics {
             phases: histograms(),
             addresses: Family::default(),
             low: Family::default(),
+            bfd_downs: Family::default(),
         };
         let mut registry = Registry::with_prefix("warren");
         registry.register(
@@ -80,6 +82,11 @@ impl Metrics {
             "1 for a family of which fewer addresses are free than ipam.lowWater",
             metrics.low.clone(),
         );
+        registry.register(
+            "bfd_downs",
+            "How often a BFD session left Up, by peer and by whether that was a failure",
+            metrics.bfd_downs.clone(),
+        );
         metrics.registry = Arc::new(registry);
         metrics
     }
@@ -93,6 +100,12 @@ impl Metrics {
             let labels = vec![command(), ("phase", phase.as_str().to_owned())];
             self.phases.get_or_create(&labels).observe(seconds(*micros));
         }
+    }
+
+    /// Counts a BFD session that has left Up.
+    pub fn bfd_down(&self, peer: IpAddr, is_failure: bool) {
+        let labels = vec![("peer", peer.to_string()), ("failure", is_failure.to_string())];
+        self.bfd_downs.get_or_create(&labels).inc();
     }
 
     /// Takes the state of the addresses.
@@ -181,6 +194,17 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} is not in {text}");
         }
+    }
+
+    #[test]
+    fn bfd_sessions_that_went_down_are_counted_by_peer() {
+        let metrics = Metrics::new();
+        for is_failure in [true, false, true] {
+            metrics.bfd_down([192, 0, 2, 1].into(), is_failure);
+        }
+        let text = text(&metrics);
+        let failures = "warren_bfd_downs_total{peer=\"192.0.2.1\",failure=\"true\"} 2\n";
+        assert!(text.contains(failures), "{text}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `agent run`: wires the parts together and passes events on.
 //!
 //! ```text
-//!  configuration file ──> datastore::Datastore ─┬─> speaker (BGP; its own task)
+//!  configuration file ──> datastore::Datastore ─┬─> speaker (BGP; its own task) <── failures ── BFD
 //!  SIGHUP, API server ─────────┘   Snapshot     │        │ path changes
 //!                                               v        v
 //!                                     dataplane::Known ──> dataplane (its own thread: the only
@@ -16,6 +16,7 @@
 
 mod address;
 mod addresses;
+mod bfd;
 mod control;
 mod metrics;
 mod plugin;
@@ -102,6 +103,7 @@ async fn serve(config_file: &Path, config: Config, run_dir: RunDir) -> anyhow::R
             event = agent.event() => match event? {
                 Event::Datastore(state) => agent.learn(&state),
                 Event::Report(report) => agent.follow(&report),
+                Event::Bfd(event) => agent.heed(event).await,
                 Event::Plugin(report) => agent.hear(&report),
             },
             Ok(()) = sessions.changed(), if !agent.is_settled() => {

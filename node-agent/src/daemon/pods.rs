@@ -13,7 +13,7 @@ use warren_types::status::{Ipam, Low};
 
 use super::metrics::Metrics;
 use super::{addresses, plugin};
-use crate::config::{Config, IpamConfig};
+use crate::config::IpamConfig;
 
 /// The pods of this node, as far as the agent looks at them.
 pub struct Pods {
@@ -24,15 +24,11 @@ pub struct Pods {
 }
 
 impl Pods {
-    /// Listens for what the plugin tells, and serves metrics where they are wanted.
+    /// Listens for what the plugin tells, to be counted in `metrics`.
     ///
     /// # Errors
     /// A socket cannot be made.
-    pub async fn start(config: &Config, run_dir: &RunDir) -> anyhow::Result<Self> {
-        let metrics = Metrics::new();
-        if let Some(config) = &config.metrics {
-            metrics.serve(config.listen).await?;
-        }
+    pub fn start(metrics: Metrics, run_dir: &RunDir) -> anyhow::Result<Self> {
         let commands = plugin::listen(run_dir)?;
         Ok(Self { store: Store::new(run_dir), commands, metrics, low: Vec::new() })
     }

@@ -1,9 +1,11 @@
 //! What the agent says of itself: a pure function of what its parts know.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::{Instant, SystemTime};
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
+use warren_bfd::{Hops, Priority};
 use warren_net::dataplane::{self, Report};
 use warren_speaker::PeerSnapshot;
 use warren_types::status;
@@ -49,6 +51,7 @@ pub fn waiting(config: &Config, started: Instant, datastore: &Datastore) -> stat
         routes: status::Routes::default(),
         ipam: status::Ipam::default(),
         datastore: Some(datastore.status()),
+        bfd: None,
     }
 }
 
@@ -72,8 +75,12 @@ pub fn node(identity: &Identity, snapshot: &Snapshot, report: &Report) -> status
 }
 
 /// The peers, in the order of their addresses.
-pub fn peers(peers: &[PeerSnapshot], configured: &[datastore::Peer]) -> Vec<status::Peer> {
-    peers.iter().map(|peer| self::peer(peer, configured)).collect()
+pub fn peers(
+    peers: &[PeerSnapshot],
+    configured: &[datastore::Peer],
+    bfd: &warren_bfd::Snapshot,
+) -> Vec<status::Peer> {
+    peers.iter().map(|peer| self::peer(peer, configured, bfd)).collect()
 }
 
 /// The routes in numbers, and those that are not as they should be.
@@ -85,8 +92,13 @@ pub fn counts(report: &Report) -> status::Routes {
     }
 }
 
-fn peer(peer: &PeerSnapshot, configured: &[datastore::Peer]) -> status::Peer {
+fn peer(
+    peer: &PeerSnapshot,
+    configured: &[datastore::Peer],
+    bfd: &warren_bfd::Snapshot,
+) -> status::Peer {
     let settings = configured.iter().find(|p| p.address == peer.address);
+    let session = bfd.sessions.iter().find(|session| session.key.peer == peer.address);
     status::Peer {
         address: peer.address,
         name: settings.and_then(|p| p.name.clone()),
@@ -99,7 +111,48 @@ fn peer(peer: &PeerSnapshot, configured: &[datastore::Peer]) -> status::Peer {
         prefixes_stale: peer.prefixes_stale,
         prefixes_advertised: peer.prefixes_advertised,
         prefixes_refused: peer.refused.iter().map(|(why, n)| (why.to_string(), *n)).collect(),
-        bfd: None,
+        bfd: session.map(|session| session.state.as_str().into()),
+        bfd_session: session.map(bfd_session),
+    }
+}
+
+fn bfd_session(session: &warren_bfd::SessionSnapshot) -> status::BfdSession {
+    let remote = &session.remote;
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    status::BfdSession {
+        since: timestamp(session.since),
+        multihop: session.key.hops == Hops::Multi,
+        problem: session.problem.clone(),
+        last_down: session.last_down.map(|down| timestamp(down.at)),
+        last_down_reason: session.last_down.map(|down| down.cause.to_string()),
+        transmit_interval_milliseconds: session.transmit_interval.map(millis),
+        detection_time_milliseconds: session.detection_time.map(millis),
+        detect_multiplier: session.detect_mult.get(),
+        diagnostic: session.diagnostic.to_string(),
+        discriminator: session.discriminator.get(),
+        remote_state: remote.state.as_str().into(),
+        remote_diagnostic: remote.diagnostic.to_string(),
+        remote_discriminator: remote.discriminator.map(NonZeroU32::get),
+        remote_control_plane_independent: remote.control_plane_independent,
+        came_up: session.came_up,
+        went_down: session.went_down,
+        packets_sent: session.sent,
+        packets_received: session.received,
+    }
+}
+
+/// BFD as a whole.
+pub fn bfd(snapshot: &warren_bfd::Snapshot) -> status::Bfd {
+    status::Bfd {
+        priority: match snapshot.priority {
+            Priority::RealTime => "real time",
+            Priority::Raised => "raised",
+            Priority::Ordinary => "ordinary",
+        }
+        .into(),
+        longest_delay_microseconds: u64::try_from(snapshot.longest_delay.as_micros())
+            .unwrap_or(u64::MAX),
+        discarded: snapshot.discarded.iter().map(|(why, n)| (why.to_string(), *n)).collect(),
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
+use warren_bfd::{Bfd, Change, Priority};
 use warren_bgp::policy::ImportPolicy;
 use warren_bgp::rib::PathChange;
 use warren_ipam::StoreError;
@@ -17,16 +18,18 @@ use warren_net::desired::{Known, Path};
 use warren_net::netlink::Socket;
 use warren_net::table::Table;
 use warren_speaker::{
-    GracefulRestart, PathChanges, PeerSettings, RestartTime, Restarted, Speaker, SpeakerConfig,
+    BfdDown, GracefulRestart, PathChanges, PeerSettings, RestartTime, Restarted, Speaker,
+    SpeakerConfig,
 };
 use warren_types::control::{Request, Response};
 use warren_types::node::{FORMAT_VERSION, NodeDescription};
 use warren_types::run_dir::RunDir;
 use warren_types::status::{Ipam, Status};
 
+use super::metrics::Metrics;
 use super::pods::Pods;
 use super::readiness::Readiness;
-use super::{address, addresses, report};
+use super::{address, addresses, bfd, report};
 use crate::config::{Config, DatastoreKind};
 use crate::conflist::Conflist;
 use crate::datastore::{Datastore, Network, NodeAddress, Snapshot, State};
@@ -41,6 +44,8 @@ pub enum Event {
     Datastore(Arc<State>),
     /// The dataplane has looked at the kernel.
     Report(Arc<Report>),
+    /// A BFD session came or went.
+    Bfd(warren_bfd::Event),
     /// The plugin has carried out a command.
     Plugin(warren_types::report::Report),
 }
@@ -54,12 +59,16 @@ pub struct Agent {
     snapshot: Snapshot,
     known: watch::Sender<Arc<Known>>,
     speaker: Speaker,
+    bfd: Bfd,
+    bfd_events: warren_bfd::Events,
+    bfd_sessions: Vec<warren_bfd::Settings>,
     dataplane: Dataplane,
     reports: watch::Receiver<Arc<Report>>,
     described: Option<NodeDescription>,
     footprint: Option<Footprint>,
     conflist: Option<Conflist>,
     readiness: Readiness,
+    metrics: Metrics,
     pods: Pods,
 }
 
@@ -103,9 +112,17 @@ impl Agent {
             paths: Table::default(),
             settled: false,
         }));
-        let pods = Pods::start(&config, &run_dir).await?;
+        let metrics = Metrics::new();
+        if let Some(config) = &config.metrics {
+            metrics.serve(config.listen).await?;
+        }
+        let pods = Pods::start(metrics.clone(), &run_dir)?;
         let dataplane = dataplane::start(watched).context("cannot talk to the kernel")?;
-        let agent = Self {
+        let (bfd, bfd_events) = warren_bfd::start()?;
+        if bfd.snapshot().await.priority == Priority::Ordinary {
+            warn!("BFD has no priority over other processes: give the agent CAP_SYS_NICE");
+        }
+        let mut agent = Self {
             reports: dataplane.report.clone(),
             config,
             run_dir,
@@ -114,11 +131,15 @@ impl Agent {
             snapshot,
             known,
             speaker,
+            bfd,
+            bfd_events,
+            bfd_sessions: Vec::new(),
             dataplane,
             described: None,
             footprint: None,
             conflist,
             readiness: Readiness::new(Instant::now()),
+            metrics,
             pods,
         };
         agent.speaker.set_graceful_shutdown(agent.config.graceful_shutdown);
@@ -127,7 +148,7 @@ impl Agent {
     }
 
     /// Hands the snapshot to everybody; each finds out itself what is new to it.
-    fn apply(&self) {
+    fn apply(&mut self) {
         let Snapshot { pools, blocks, peers, ipv6_address, .. } = &self.snapshot;
         let address = self.identity.address;
         let own = [Some(address), ipv6_address.map(IpAddr::V6)];
@@ -139,7 +160,11 @@ impl Agent {
             known.pools.clone_from(pools);
             known.blocks.clone_from(blocks);
         });
+        // Before the peers: one that has kept this node's routes over a restart must hear of the new
+        // BFD session before there is a BGP session that it would take down.
+        self.set_bfd_sessions();
         self.apply_policies();
+        let Snapshot { blocks, peers, .. } = &self.snapshot;
         self.speaker.originate(blocks.iter().copied().collect());
         self.speaker.set_peers(
             peers
@@ -234,6 +259,38 @@ impl Agent {
         self.apply();
     }
 
+    /// Has BFD sessions with the peers that are to have them.
+    fn set_bfd_sessions(&mut self) {
+        let (peers, source) = (&self.snapshot.peers, self.identity.address);
+        let sessions = bfd::sessions(peers, source, &bfd::networks(), &self.bfd_sessions);
+        if sessions != self.bfd_sessions {
+            self.bfd.set_sessions(sessions.clone());
+            self.bfd_sessions = sessions;
+        }
+    }
+
+    /// Takes what has become of a BFD session: a peer that cannot be reached any more loses its BGP
+    /// session.
+    pub async fn heed(&mut self, event: warren_bfd::Event) {
+        let peer = event.key.peer;
+        if matches!(event.change, Change::Down(_)) {
+            self.metrics.bfd_down(peer, event.failure().is_some());
+        }
+        match (event.change, event.failure()) {
+            (_, Some(cause)) => {
+                warn!(%peer, reason = %cause, "BFD session is down");
+                let failure = BfdDown {
+                    reason: cause.to_string(),
+                    last_up: event.last_up,
+                    control_plane_independent: event.control_plane_independent,
+                };
+                self.speaker.bfd_down(peer, failure).await;
+            }
+            (Change::Down(cause), None) => info!(%peer, reason = %cause, "BFD session ended"),
+            (Change::Up, None) => info!(%peer, "BFD session is up"),
+        }
+    }
+
     /// Takes what the speaker learned.
     pub fn paths_changed(&mut self, changes: Vec<PathChange>) {
         self.known.send_modify(|known| {
@@ -258,6 +315,10 @@ impl Agent {
     pub async fn event(&mut self) -> anyhow::Result<Event> {
         tokio::select! {
             state = self.datastore.changed() => state.map(Event::Datastore),
+            event = self.bfd_events.recv() => match event {
+                Some(event) => Ok(Event::Bfd(event)),
+                None => Err(anyhow!("the BFD thread has ended")),
+            },
             changed = self.reports.changed() => match changed {
                 Ok(()) => Ok(Event::Report(self.reports.borrow_and_update().clone())),
                 Err(_) => {
@@ -275,6 +336,8 @@ impl Agent {
             error!(error = format!("{error:#}"), "new pods get the node's old description");
         }
         self.follow_address();
+        // The networks that the node is in may be others.
+        self.set_bfd_sessions();
         if let Err(error) = self.leave_footprint() {
             error!(error = format!("{error:#}"), "agent cleanup will not know all that is ours");
         }
@@ -430,6 +493,7 @@ impl Agent {
         match request {
             Request::Status => {
                 let peers = self.speaker.peers().await;
+                let bfd = self.bfd.snapshot().await;
                 let report = self.reports.borrow().clone();
                 let mut reasons = self.problems(&report);
                 let ipam = self.ipam().unwrap_or_else(|error| {
@@ -441,10 +505,11 @@ impl Agent {
                     node: report::node(&self.identity, &self.snapshot, &report),
                     ready: reasons.is_empty(),
                     reasons,
-                    peers: report::peers(&peers, &self.snapshot.peers),
+                    peers: report::peers(&peers, &self.snapshot.peers, &bfd),
                     routes: report::counts(&report),
                     ipam,
                     datastore: Some(self.datastore.status()),
+                    bfd: Some(report::bfd(&bfd)),
                 }))
             }
             // The loop has taken it: it is answered when every part has ended.
@@ -465,6 +530,8 @@ impl Agent {
 
     /// Ends every part in order: the peers first, the routes stay, here and with the peers.
     pub async fn stop(self) {
+        // Before the BGP sessions, so that no peer takes their end for a failure.
+        self.bfd.shutdown().await;
         self.speaker.hand_over().await;
         self.dataplane.stop();
     }

@@ -12,7 +12,7 @@ use warren_speaker::{ConnectRetry, Distance};
 use warren_types::status::PeerKind;
 
 use super::host_name::host_name;
-use super::{Contact, NodeAddress, Peer, Snapshot, State, Timers};
+use super::{Bfd, Contact, NodeAddress, Peer, Snapshot, State, Timers};
 use crate::config::filter::peer_policy;
 use crate::config::{Config, PeerConfig};
 
@@ -68,6 +68,8 @@ fn timers(config: &Config, peer: &PeerConfig) -> Timers {
 
 fn settle(config: &Config, peer: &PeerConfig) -> Peer {
     let as_number = peer.as_number.unwrap_or(config.as_number);
+    // A file names each peer; those of the node's own AS are what makes up the mesh.
+    let kind = if as_number == config.as_number { PeerKind::Mesh } else { PeerKind::NodeSpecific };
     // The configuration was checked: every filter is there.
     let policy = PeerPolicy {
         next_hop: peer.next_hop_mode.into(),
@@ -80,8 +82,7 @@ fn settle(config: &Config, peer: &PeerConfig) -> Peer {
         port: peer.port,
         name: peer.name.clone(),
         as_number,
-        // A file names each peer; those of the node's own AS are what makes up the mesh.
-        kind: if as_number == config.as_number { PeerKind::Mesh } else { PeerKind::NodeSpecific },
+        kind,
         passive: peer.passive,
         timers: timers(config, peer),
         source: peer.source_address,
@@ -91,6 +92,7 @@ fn settle(config: &Config, peer: &PeerConfig) -> Peer {
             (None, Some(hops)) => Distance::Within(hops),
             (None, None) => Distance::Any,
         },
+        bfd: Bfd::of(config, peer.bfd.as_ref(), kind),
         local_as: peer.local_as_number,
         route_reflector_client: peer.route_reflector_client,
         policy: Arc::new(policy),

@@ -5,10 +5,12 @@
 //! finds the difference. There are two: the [configuration file](file) and the
 //! [Kubernetes API server](kubernetes).
 
+mod bfd;
 mod file;
 mod host_name;
 mod kubernetes;
 
+pub use bfd::Bfd;
 pub use kubernetes::removal::Leaving;
 
 use std::net::{IpAddr, Ipv6Addr};
@@ -87,6 +89,8 @@ pub struct Peer {
     pub password: Option<Password>,
     /// How many hops away it may be.
     pub distance: Distance,
+    /// How BFD runs with it, if it does.
+    pub bfd: Option<Bfd>,
     /// This node's AS number towards it, where that is another one.
     pub local_as: Option<u32>,
     /// Whether this node reflects routes for it.

@@ -43,9 +43,10 @@ const INSTALL: [(Gift, Missed); 3] = [
     (Mount("proc-sys"), Said(&["cannot read /host/proc/sys/net/ipv4/ip_forward"])),
 ];
 
-const AGENT: [(Gift, Missed); 6] = [
+const AGENT: [(Gift, Missed); 7] = [
     (Capability("NET_ADMIN"), Said(&["not permitted"])),
     (Capability("NET_BIND_SERVICE"), Said(&["cannot speak BGP at port 179", "denied"])),
+    (Capability("SYS_NICE"), Said(&["BFD has no priority over other processes"])),
     (Mount("config"), Said(&["cannot read the configuration file /etc/warren/agent.yaml"])),
     (Mount("run"), Said(&["cannot listen at /run/warren/agent.sock", "Read-only"])),
     (Mount("state"), Said(&["cannot write /var/lib/warren/cluster.json", "Read-only"])),

@@ -43,6 +43,37 @@ impl Namespace {
         Self { handle, directory: tempfile::tempdir().unwrap() }
     }
 
+    /// Nothing but a loopback interface.
+    pub fn empty() -> Self {
+        let handle = std::thread::spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET).expect("network namespaces need root: run as root");
+            run("ip link set lo up");
+            File::open("/proc/thread-self/ns/net").unwrap()
+        });
+        Self { handle: handle.join().unwrap(), directory: tempfile::tempdir().unwrap() }
+    }
+
+    /// Two nodes with a wire between them.
+    pub fn pair() -> (Self, Self) {
+        let (a, b) = (Self::empty(), Self::empty());
+        a.wire("enp1s0", &b, "enp1s0");
+        a.ip("address add 192.168.0.176/24 dev enp1s0");
+        b.ip("address add 192.168.0.146/24 dev enp1s0");
+        (a, b)
+    }
+
+    /// Connects an interface here with one there.
+    pub fn wire(&self, here: &str, other: &Self, there: &str) {
+        let namespace = format!("/proc/{}/fd/{}", std::process::id(), other.handle.as_raw_fd());
+        self.ip(&format!("link add {here} up type veth peer name {there} netns {namespace}"));
+        other.ip(&format!("link set {there} up"));
+    }
+
+    /// Runs `ip` with these words.
+    pub fn ip(&self, words: &str) {
+        self.within(|| run(&format!("ip {words}")));
+    }
+
     /// Runs `work` inside, in a thread that does nothing else.
     pub fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         std::thread::scope(|scope| {
@@ -186,7 +217,6 @@ impl Drop for Running<'_> {
 /// A TCP connection to the BGP port of `to`.
 pub fn connect_from(from: [u8; 4], to: [u8; 4]) -> TcpStream {
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket};
-    use std::os::fd::AsRawFd;
     let address = |ip: [u8; 4], port| {
         SockaddrIn::from(match SocketAddr::from((Ipv4Addr::from(ip), port)) {
             SocketAddr::V4(address) => address,

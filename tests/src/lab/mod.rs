@@ -30,7 +30,7 @@ pub mod wait;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
@@ -45,9 +45,6 @@ pub const AS_NUMBER: u32 = 64512;
 
 /// The range of all pod addresses in the lab.
 pub const POOL: &str = "172.16.0.0/16";
-
-/// The hold time that an agent proposes where nothing else is configured, in seconds.
-const DEFAULT_HOLD_TIME: u16 = 90;
 
 /// The address of the router, on every node's network.
 const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 1);
@@ -66,8 +63,6 @@ pub(crate) struct Shared {
     /// Its files.
     directory: PathBuf,
     nodes: Mutex<Vec<Node>>,
-    /// The hold time that agents started from now on propose, in seconds.
-    hold_time: AtomicU16,
     /// Whether agents that are started from now on do graceful restart.
     graceful_restart: AtomicBool,
 }
@@ -81,11 +76,6 @@ impl Shared {
     /// The namespace of the switch.
     pub(crate) fn switch(&self) -> String {
         self.namespace("switch")
-    }
-
-    /// The hold time that agents are to propose, in seconds.
-    pub(crate) fn hold_time(&self) -> u16 {
-        self.hold_time.load(Ordering::Relaxed)
     }
 
     /// Whether agents are to do graceful restart.
@@ -120,10 +110,8 @@ impl Lab {
         let directory = Path::new(LABS).join(&name);
         fs::create_dir_all(&directory)
             .with_context(|| format!("cannot make {}", directory.display()))?;
-        let hold_time = AtomicU16::new(DEFAULT_HOLD_TIME);
         let graceful_restart = AtomicBool::new(true);
-        let shared =
-            Shared { name, directory, nodes: Mutex::default(), hold_time, graceful_restart };
+        let shared = Shared { name, directory, nodes: Mutex::default(), graceful_restart };
         let switch = shared.switch();
         let lab = Self { shared: Arc::new(shared) };
         ip(None, &[format!("netns add {switch}")])?;
@@ -185,13 +173,6 @@ impl Lab {
     /// Has agents that are started from now on do without graceful restart.
     pub fn without_graceful_restart(&self) {
         self.shared.graceful_restart.store(false, Ordering::Relaxed);
-    }
-
-    /// Has agents that are started from now on take a silent peer for dead after so many seconds, and
-    /// wait as long for its restart, where a scenario would have to wait for it. An emulated processor
-    /// is slow: 9 is short enough.
-    pub fn set_hold_time(&self, seconds: u16) {
-        self.shared.hold_time.store(seconds, Ordering::Relaxed);
     }
 
     /// Pulls the node's cable.

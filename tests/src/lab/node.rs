@@ -144,11 +144,6 @@ impl Node {
         self.0.lab.upgrade().context("the node's lab has ended")
     }
 
-    /// The hold time that its agent is to propose, in seconds.
-    pub(crate) fn hold_time(&self) -> u16 {
-        self.0.lab.upgrade().map_or(super::DEFAULT_HOLD_TIME, |lab| lab.hold_time())
-    }
-
     /// Whether its agent is to do graceful restart.
     pub(crate) fn graceful_restart(&self) -> bool {
         self.0.lab.upgrade().is_none_or(|lab| lab.graceful_restart())

@@ -3,96 +3,18 @@
 //! Like a session it has no socket and no clock. What it wants done it puts into a list of
 //! [`Output`]s.
 
+mod api;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::IpAddr;
 use std::time::{Instant, SystemTime};
 
-use crate::packet::{Discard, Discriminator, LENGTH, Packet, State};
+use crate::packet::{Discard, Discriminator, Packet, State};
 use crate::random::Random;
-use crate::session::{Cause, Change, Session, Timing};
+use crate::session::{Change, Session};
 use crate::snapshot::{LastDown, SessionSnapshot, Snapshot};
-
-/// Whether there may be routers on the way to the peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Hops {
-    /// No: RFC 5881. Nobody beyond the link can send what is taken for the peer's.
-    Single,
-    /// Yes: RFC 5883.
-    Multi,
-}
-
-impl Hops {
-    /// The UDP port that packets go to (RFC 5881, 4; RFC 5883, 5).
-    pub const fn port(self) -> u16 {
-        match self {
-            Self::Single => 3784,
-            Self::Multi => 4784,
-        }
-    }
-}
-
-/// Which session: there is at most one of each kind with a peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key {
-    /// The peer's address.
-    pub peer: IpAddr,
-    /// The kind of session.
-    pub hops: Hops,
-}
-
-/// A session to have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Settings {
-    /// Which.
-    pub key: Key,
-    /// This node's address to send from; by default the kernel chooses.
-    pub source: Option<IpAddr>,
-    /// What to ask the peer for.
-    pub timing: Timing,
-}
-
-/// A datagram that arrived.
-#[derive(Debug, Clone, Copy)]
-pub struct Datagram<'a> {
-    /// Who sent it.
-    pub from: IpAddr,
-    /// By its destination port.
-    pub hops: Hops,
-    /// The TTL or hop limit that it arrived with.
-    pub ttl: u8,
-    /// The index of the interface that it came in by.
-    pub interface: u32,
-    /// The BFD packet.
-    pub payload: &'a [u8],
-}
-
-/// What the engine wants done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Output {
-    /// To send this packet.
-    Send {
-        /// The session.
-        key: Key,
-        /// The address to send from.
-        source: Option<IpAddr>,
-        /// The UDP payload.
-        payload: [u8; LENGTH],
-    },
-    /// To tell whoever relies on the session.
-    Changed(Event),
-}
-
-/// What whoever relies on a session is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Event {
-    /// The session.
-    pub key: Key,
-    /// What has become of it.
-    pub change: Change,
-}
+pub use api::{Datagram, Event, Hops, Key, Output, Settings};
 
 /// All sessions.
 #[derive(Debug)]
@@ -311,10 +233,13 @@ impl Engine {
         act: impl FnOnce(&mut Entry) -> Option<Change>,
     ) {
         let Some(entry) = self.entries.get_mut(&key) else { return };
+        let control_plane_independent = entry.session.remote().control_plane_independent;
         let change = act(entry);
         if let Some(change) = change {
             entry.count(change);
-            outputs.push(Output::Changed(Event { key, change }));
+            let last_up = entry.session.last_up();
+            let event = Event { key, change, last_up, control_plane_independent };
+            outputs.push(Output::Changed(event));
         }
         if entry.session.state() != entry.state {
             entry.state = entry.session.state();
@@ -392,18 +317,6 @@ impl Entry {
             sent: self.sent,
             received: self.received,
             problem: None,
-        }
-    }
-}
-
-impl Event {
-    /// Whether the peer was reached and cannot be reached any more, as far as is known: the client
-    /// has to act. A session that comes, was never Up, or was taken down by an operator of either
-    /// end says nothing about the path (RFC 5882, 3.2 and 4.1).
-    pub fn failure(&self) -> Option<Cause> {
-        match self.change {
-            Change::Down(cause) if cause.is_failure() => Some(cause),
-            _ => None,
         }
     }
 }

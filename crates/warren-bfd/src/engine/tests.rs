@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::packet::{Diagnostic, Interval};
+use crate::session::{Cause, Timing};
 
 const PEER: &str = "192.0.2.1";
 
@@ -63,7 +64,7 @@ impl Node {
         let name = self.sent().last().unwrap().1.my_discriminator;
         let init = Packet { your_discriminator: Some(name), ..packet(State::Init) };
         self.hear(from, hops, 255, &init.encode());
-        assert_eq!(self.events(), [Event { key: key(from, hops), change: Change::Up }]);
+        assert_eq!(self.changes(), [(key(from, hops), Change::Up)]);
         name
     }
 
@@ -82,6 +83,10 @@ impl Node {
             Output::Send { .. } => None,
         };
         self.outputs.drain(..).filter_map(event).collect()
+    }
+
+    fn changes(&mut self) -> Vec<(Key, Change)> {
+        self.events().into_iter().map(|event| (event.key, event.change)).collect()
     }
 
     fn state(&self) -> Option<State> {
@@ -117,7 +122,7 @@ fn the_first_packet_is_known_by_its_address_and_those_after_it_by_their_discrimi
     let name = node.sent().iter().find(|(key, _)| key.peer.to_string() == PEER).unwrap().1;
     let up = Packet { your_discriminator: Some(name.my_discriminator), ..up };
     node.hear(PEER, Hops::Single, 255, &up.encode());
-    assert_eq!(node.events(), [Event { key: key(PEER, Hops::Single), change: Change::Up }]);
+    assert_eq!(node.changes(), [(key(PEER, Hops::Single), Change::Up)]);
 }
 
 #[test]
@@ -185,6 +190,47 @@ fn silence_is_a_failure_and_a_peer_that_was_never_up_is_none() {
 }
 
 #[test]
+fn a_failure_tells_until_when_there_was_no_sign_of_it() {
+    let millis = Duration::from_millis;
+    // After so long a peer that has started anew says so; with 300 ms between two packets.
+    for (pause, expected) in [(200, 200), (800, 300)] {
+        let mut node = Node::new(&[settings(PEER, Hops::Single)]);
+        node.bring_up(PEER, Hops::Single);
+        let up = node.now;
+        node.now += millis(pause);
+        node.hear(PEER, Hops::Single, 255, &packet(State::Down).encode());
+        let events = node.events();
+        assert_eq!(events[0].failure(), Some(Cause::NeighborSignaledDown));
+        assert_eq!(events[0].last_up, up + millis(expected));
+    }
+    let mut node = Node::new(&[settings(PEER, Hops::Single)]);
+    node.bring_up(PEER, Hops::Single);
+    let up = node.now;
+    node.engine.turn(up + millis(900), &mut node.outputs);
+    let events = node.events();
+    assert_eq!(events[0].failure(), Some(Cause::DetectionTimeExpired));
+    assert_eq!(events[0].last_up, up + millis(300));
+}
+
+#[test]
+fn a_failure_tells_whether_the_peers_bfd_outlives_its_control_plane() {
+    for control_plane_independent in [false, true] {
+        let mut node = Node::new(&[settings(PEER, Hops::Single)]);
+        let name = node.bring_up(PEER, Hops::Single);
+        let up = Packet {
+            your_discriminator: Some(name),
+            control_plane_independent,
+            ..packet(State::Up)
+        };
+        node.hear(PEER, Hops::Single, 255, &up.encode());
+        node.engine.turn(node.now + Duration::from_secs(5), &mut node.outputs);
+        let events = node.events();
+        assert_eq!(events[0].failure(), Some(Cause::DetectionTimeExpired));
+        assert_eq!(events[0].control_plane_independent, control_plane_independent);
+    }
+}
+
+#[test]
 fn a_peers_admin_down_is_no_failure() {
     let mut node = Node::new(&[settings(PEER, Hops::Single)]);
     let name = node.bring_up(PEER, Hops::Single);
@@ -201,8 +247,10 @@ fn an_interface_takes_the_peers_down_that_are_heard_there() {
     node.bring_up(PEER, Hops::Multi);
     node.engine.interface_down(3, node.now, &mut node.outputs);
     assert_eq!(node.events(), []);
+    node.now += Duration::from_millis(100);
     node.engine.interface_down(2, node.now, &mut node.outputs);
-    assert_eq!(node.events()[0].failure(), Some(Cause::PathDown));
+    let event = node.events()[0];
+    assert_eq!((event.failure(), event.last_up), (Some(Cause::PathDown), node.now));
 }
 
 #[test]

@@ -143,6 +143,8 @@ pub struct Session {
     negotiation: Negotiation,
     random: Random,
     last_received: Option<Instant>,
+    /// Until when no fault of the session was known.
+    last_up: Instant,
     /// When the peer has been silent for too long.
     detect_at: Option<Instant>,
     last_sent: Option<Instant>,
@@ -168,6 +170,7 @@ impl Session {
             negotiation: Negotiation::new(&timing),
             random: Random::new(seed),
             last_received: None,
+            last_up: now,
             detect_at: None,
             last_sent: None,
             send_at: Some(now),
@@ -195,6 +198,12 @@ impl Session {
     /// What is known of the peer's end.
     pub fn remote(&self) -> &Remote {
         &self.remote
+    }
+
+    /// Until when no fault of the session that has ended was known: until a packet was missing that
+    /// was due, the peer said that the session is down, or the interface went down.
+    pub fn last_up(&self) -> Instant {
+        self.last_up
     }
 
     /// How many of our packets in a row the peer must miss until it gives us up.
@@ -227,16 +236,25 @@ impl Session {
         if packet.has_authentication {
             return Err(Discard::Authentication);
         }
+        let next_due = self.next_due();
         self.remote = Remote::new(packet);
         self.negotiation.heard(packet.is_final);
         if self.state == State::AdminDown {
             return Err(Discard::AdministrativelyDown);
         }
         let change = self.follow(packet.state);
+        if change.is_some() {
+            self.last_up = next_due.map_or(now, |due| due.min(now));
+        }
         self.owes_final |= packet.poll;
         self.last_received = Some(now);
         self.negotiate(now);
         Ok(change)
+    }
+
+    /// When the packet after the last one is due at the latest.
+    fn next_due(&self) -> Option<Instant> {
+        self.last_received?.checked_add(self.negotiation.receive_interval(&self.remote))
     }
 
     /// The transitions of 6.8.6.
@@ -257,6 +275,7 @@ impl Session {
         if self.detect_at.is_none_or(|at| now < at) {
             return None;
         }
+        self.last_up = self.next_due().unwrap_or(now);
         // 6.8.1: who is not heard has no name. So has it no wishes either; else a peer that wanted
         // nothing at the end would never hear of us again.
         self.remote = Remote::UNHEARD;
@@ -270,6 +289,9 @@ impl Session {
     /// Ends the session because the way to the peer is known to be down.
     pub fn path_down(&mut self, now: Instant) -> Option<Change> {
         let change = self.fail(Cause::PathDown);
+        if change.is_some() {
+            self.last_up = now;
+        }
         self.negotiate(now);
         change
     }

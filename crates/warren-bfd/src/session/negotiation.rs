@@ -97,9 +97,13 @@ impl Negotiation {
         (theirs != Interval::ZERO).then(|| self.used_tx.max(theirs).as_duration())
     }
 
+    /// The longest time between two packets of the peer.
+    pub(super) fn receive_interval(&self, remote: &Remote) -> Duration {
+        self.used_rx.max(remote.desired_min_tx).as_duration()
+    }
+
     pub(super) fn detection_time(&self, remote: &Remote) -> Duration {
-        let interval = self.used_rx.max(remote.desired_min_tx).as_duration();
-        interval * u32::from(remote.detect_mult.get())
+        self.receive_interval(remote) * u32::from(remote.detect_mult.get())
     }
 }
 

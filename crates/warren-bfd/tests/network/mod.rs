@@ -117,7 +117,8 @@ impl Station {
 
     /// Waits until this session is Up.
     pub fn expect_up(&mut self, key: Key) {
-        assert_eq!(self.event(), Event { key, change: Change::Up });
+        let event = self.event();
+        assert_eq!((event.key, event.change), (key, Change::Up));
     }
 
     /// How the session with this key is doing.

@@ -34,6 +34,8 @@ pub mod cease {
     pub const COLLISION_RESOLUTION: u8 = 7;
     /// There is no room for what the peer or the session needs.
     pub const OUT_OF_RESOURCES: u8 = 8;
+    /// BFD cannot reach the peer any more (RFC 9384, 3).
+    pub const BFD_DOWN: u8 = 10;
     /// The session is not to be restarted gracefully; why it ends is in the data (RFC 8538, 3).
     pub const HARD_RESET: u8 = 9;
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::Ipv4Addr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -82,9 +82,28 @@ pub enum Event {
     RequestRefresh(Family),
     /// The session cannot be kept up, for this reason: Cease, Out of Resources.
     Overload(String),
+    /// BFD cannot reach the peer any more.
+    BfdDown(BfdDown),
     /// This speaker is about to restart: the session ends without a word where the peer will keep
     /// the routes for it (RFC 4724, 4), and as by [`ManualStop`](Self::ManualStop) elsewhere.
     Handover,
+}
+
+/// A BFD session that has failed.
+///
+/// It ends the Established session for good, with Cease, BFD Down (RFC 9384): no restart has begun
+/// yet, so the way to the peer's routes is gone (RFC 5882, 4.3.2.2.2). A session that came up when
+/// BFD's silence had begun already stays: it is the newer news.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BfdDown {
+    /// Why, in words.
+    pub reason: String,
+    /// Until when BFD knew of no fault.
+    pub last_up: Instant,
+    /// Whether the peer's BFD goes on while its BGP restarts: its C bit. If so, the routes that are
+    /// kept for it go too (RFC 5882, 4.3.2.1); else its restart may be all that has failed BFD, and
+    /// they stay (4.3.2.2).
+    pub control_plane_independent: bool,
 }
 
 /// What the driver is to do, in this order.

@@ -54,6 +54,8 @@ pub(super) enum FsmEvent {
     PeerRestarted,
     /// This speaker is about to restart: not a word to the peer (RFC 4724, 4).
     Handover,
+    /// BFD cannot reach the peer any more, for this reason (RFC 9384).
+    BfdDown(String),
     /// A ROUTE-REFRESH, which is younger than the list (RFC 2918); `None` if it is to be ignored.
     RouteRefreshMsg(Option<Family>),
 }

@@ -9,7 +9,7 @@ use super::connection::{Connection, Direction};
 use super::fsm::{FsmEvent, Shared};
 use super::negotiate::Past;
 use super::restart::Stale;
-use super::{Action, ConnectionId, Event, Negotiated, PeerConfig, State, UpdateErrors};
+use super::{Action, BfdDown, ConnectionId, Event, Negotiated, PeerConfig, State, UpdateErrors};
 use crate::codec::notification::{self, cease, code};
 use crate::message::{Notification, Update};
 
@@ -214,6 +214,7 @@ impl Peer {
                     }
                 }
             }
+            Event::BfdDown(failure) => self.bfd_down(now, &failure),
         }
         self.settle(now);
         if self.since.is_none() || self.state() != before {
@@ -383,6 +384,24 @@ impl Peer {
         }
         self.sweep();
         self.shared.last_error = Some(reason.to_owned());
+    }
+
+    fn bfd_down(&mut self, now: Instant, failure: &BfdDown) {
+        if self.established().is_none() {
+            if failure.control_plane_independent {
+                self.sweep();
+            }
+            return;
+        }
+        if self.since.is_none_or(|since| since > failure.last_up) {
+            return;
+        }
+        for direction in [Direction::Outgoing, Direction::Incoming] {
+            if self.state_of(direction) == Some(State::Established) {
+                let event = FsmEvent::BfdDown(format!("BFD down: {}", failure.reason));
+                self.dispatch(direction, now, event);
+            }
+        }
     }
 
     /// What is stale goes.

@@ -129,6 +129,9 @@ pub(crate) async fn run(
             }
             request = requests.recv() => match request {
                 Some(Request::Peers(answer)) => drop(answer.send(actor.snapshots())),
+                Some(Request::BfdDown(peer, failure)) => {
+                    actor.drive(peer.to_canonical(), Event::BfdDown(failure));
+                }
                 Some(Request::Shutdown(answer)) => break (Event::ManualStop, Some(answer)),
                 Some(Request::HandOver(answer)) => break (Event::Handover, Some(answer)),
                 // No handle is left.

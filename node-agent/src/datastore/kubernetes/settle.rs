@@ -11,7 +11,7 @@ use warren_types::status::PeerKind;
 
 use super::cluster::{Cluster, Member};
 use crate::config::Config;
-use crate::datastore::{NodeAddress, Peer, Snapshot, Timers};
+use crate::datastore::{Bfd, NodeAddress, Peer, Snapshot, Timers};
 
 /// What the node called `name` should go by.
 pub fn snapshot(config: &Config, name: &str, cluster: &Cluster) -> Snapshot {
@@ -128,6 +128,7 @@ fn peers(config: &Config, name: &str, cluster: &Cluster, own: Option<IpAddr>) ->
             source: None,
             password: None,
             distance: Distance::default(),
+            bfd: Bfd::of(config, None, PeerKind::Mesh),
             local_as: None,
             route_reflector_client: false,
             policy: Arc::default(),

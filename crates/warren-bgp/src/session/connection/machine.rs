@@ -171,9 +171,10 @@ impl Connection {
         };
         let ending = match &event {
             FsmEvent::TcpConnectionFails(_) | FsmEvent::PeerRestarted => Ending::Silent,
-            FsmEvent::ManualStop(..) | FsmEvent::OpenCollisionDump | FsmEvent::Handover => {
-                Ending::Final
-            }
+            FsmEvent::ManualStop(..)
+            | FsmEvent::OpenCollisionDump
+            | FsmEvent::Handover
+            | FsmEvent::BfdDown(_) => Ending::Final,
             FsmEvent::NotifMsg(told) if told.is_hard_reset() => Ending::Final,
             FsmEvent::NotifMsg(told) if told.is_collision() => Ending::Collided,
             _ => Ending::Told,
@@ -191,6 +192,9 @@ impl Connection {
             FsmEvent::Handover => (None, "about to restart".to_owned()),
             FsmEvent::PeerRestarted => (None, "peer has restarted".to_owned()),
             FsmEvent::AutomaticStop(cease, reason) => (Some(cease), reason),
+            FsmEvent::BfdDown(reason) => {
+                (Some(Notification::new(code::CEASE, cease::BFD_DOWN)), reason)
+            }
             FsmEvent::HoldTimerExpires => {
                 (Some(Notification::new(code::HOLD_TIMER, 0)), "hold timer expired".to_owned())
             }

@@ -1,6 +1,7 @@
 //! Tests of the session: the table of the state machine, one peer driven by hand, two peers over
 //! a simulated network, and a peer that is shown anything at all.
 
+mod bfd;
 mod collision;
 mod errors;
 mod pair;

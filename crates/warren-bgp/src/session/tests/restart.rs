@@ -10,7 +10,7 @@ fn graceful() -> PeerConfig {
 }
 
 /// The OPEN of a peer that can restart, as `change` has it.
-fn open_with(change: impl Fn(&mut Restart)) -> Open {
+pub fn open_with(change: impl Fn(&mut Restart)) -> Open {
     let mut restart = Restart {
         restarting: false,
         notification: true,
@@ -24,7 +24,7 @@ fn open_with(change: impl Fn(&mut Restart)) -> Open {
 }
 
 /// Established over connection 1 with a peer that says `open`.
-fn up(open: &Open) -> Solo {
+pub fn up(open: &Open) -> Solo {
     let mut solo = Solo::open_sent(graceful());
     solo.open(1, open);
     assert_eq!(solo.keepalive(1), ["up"]);
@@ -32,13 +32,13 @@ fn up(open: &Open) -> Solo {
 }
 
 /// The peer's connection is reset.
-fn lost(solo: &mut Solo, number: u32) -> Vec<String> {
+pub fn lost(solo: &mut Solo, number: u32) -> Vec<String> {
     let id = solo.id(number);
     solo.event(Event::Closed(id, "connection reset".into()))
 }
 
 /// The peer comes back and says `open`.
-fn back(solo: &mut Solo, open: &Open) -> Vec<String> {
+pub fn back(solo: &mut Solo, open: &Open) -> Vec<String> {
     solo.accept();
     let number = solo.live.last().unwrap().0;
     solo.open(number, open);
