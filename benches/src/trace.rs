@@ -65,8 +65,9 @@ fn count(trace: &str) -> Counts {
                 *(if thread { &mut counts.threads } else { &mut counts.processes }) += 1;
             }
             "sendto" | "sendmsg" => {
-                counts.sends += usize::from(!resumed);
-                counts.messages += call.matches("nlmsg_len=").count();
+                let messages = call.matches("nlmsg_len=").count();
+                counts.sends += usize::from(messages > 0);
+                counts.messages += messages;
                 counts.bytes += result();
             }
             "write" | "writev" | "pwrite64" => counts.bytes += result(),

@@ -84,7 +84,8 @@ const ROWS: &[Row] = &[
     Row::missing("we stop at too many prefixes"),
     Row::missing("we shut down with a message"),
     Row::all("we restart gracefully", restart::of_ours),
-    Row::all("they restart gracefully", restart::of_theirs),
+    Row::all("they restart gracefully", restart::of_theirs)
+        .except(&[(Kind::OpenBgpd, "keeps the routes of those that restart, but asks nobody to")]),
     Row::missing("TCP MD5: the right password"),
     Row::missing("TCP MD5: a wrong or no password"),
     Row::missing("GTSM"),

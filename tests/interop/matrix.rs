@@ -37,8 +37,9 @@ pub fn settle() -> Result<()> {
         let text = format!("{before}{BEGIN}{wanted}{END}{after}");
         return std::fs::write(&file, text).with_context(|| format!("cannot write {FILE}"));
     }
+    // The versions are those of the machine that it was written on.
     ensure!(
-        table == wanted,
+        table.lines().skip(1).eq(wanted.lines().skip(1)),
         "the table in {FILE} is not what the tests have shown; write it anew by \
          INTEROP=write cargo test -p tests --test interop. It should be:\n{wanted}"
     );

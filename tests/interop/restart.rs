@@ -12,8 +12,6 @@ use crate::meeting::{Meeting, OURS, THEIRS, expect_announced, expect_established
 const RESTART_TIME: u16 = 60;
 
 fn session() -> Session {
-    // Both ends at once may each open a connection, of which one has to go: with a passive side
-    // nothing is ambiguous about who has ended what.
     Session { restart_time: Some(RESTART_TIME), ..Session::internal() }
 }
 
@@ -75,7 +73,10 @@ pub fn of_theirs(meeting: &Meeting) -> Result<()> {
         ensure!(peer.prefixes_stale == 1, "ours: {peer:?}");
         Ok(())
     })?;
+    // It is told its routes before it meets us: some are told by commands.
+    meeting.wire.cut()?;
     theirs.start_again()?;
+    meeting.wire.mend()?;
     expect_established(&ours, theirs.as_mut())?;
     eventually("the route is confirmed", SOON, || {
         let peer = ours.peer(THEM)?;

@@ -117,7 +117,7 @@ pub fn hold_timer(meeting: &Meeting) -> Result<()> {
     expect_learned(&ours, THEIRS, THEM)?;
     meeting.wire.cut()?;
     eventually("the hold timers have expired", SOON, || {
-        ours.expect_ended(THEM, "hold timer")?;
+        ours.expect_ended("hold timer")?;
         ensure!(theirs.expect_established().is_err(), "theirs is Established still");
         ours.expect_no_route(THEIRS)
     })?;
@@ -136,7 +136,7 @@ pub fn their_limit(meeting: &Meeting) -> Result<()> {
     let four = ["10.1.0.0/24", "10.1.1.0/24", "10.1.2.0/24", "10.1.3.0/24"];
     ours.speaker().originate(four.iter().map(|it| it.parse()).collect::<Result<_, _>>()?);
     eventually("theirs has ended the session", SOON, || {
-        ours.expect_ended(THEM, "Maximum Number of Prefixes Reached")
+        ours.expect_ended("Maximum Number of Prefixes Reached")
     })
 }
 
@@ -144,5 +144,5 @@ pub fn their_limit(meeting: &Meeting) -> Result<()> {
 pub fn their_words(meeting: &Meeting) -> Result<()> {
     let (ours, mut theirs) = meeting.established(&Session::internal())?;
     theirs.shut_down("back at nine")?;
-    eventually("theirs has ended the session", SOON, || ours.expect_ended(THEM, "back at nine"))
+    eventually("theirs has ended the session", SOON, || ours.expect_ended("back at nine"))
 }

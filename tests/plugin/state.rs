@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::{chown, symlink};
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -23,6 +24,7 @@ pub fn trials() -> Vec<Trial> {
         trial("a directory that is none, or is another's, is named", directories),
         trial("without any record no address is used twice either", no_record),
         trial("what a pod asks for is named where it is damaged", wishes),
+        trial("what is wrong with the place where the agent listens stops no pod", reports),
         trial("what is wrong among the markers of free addresses stops no pod", markers),
     ]
 }
@@ -85,6 +87,16 @@ fn wishes(lab: &Lab) -> Result<()> {
         (Damage::Link, LINK),
     ] {
         play(&runtime, |_| Ok(path.clone()), damage, add, None)?;
+    }
+    Ok(())
+}
+
+fn reports(lab: &Lab) -> Result<()> {
+    let runtime = Runtime::new(lab)?;
+    let path = runtime.run_dir().reports();
+    let _agent = UnixDatagram::bind(&path)?;
+    for damage in [Damage::File, Damage::Foreign, Damage::Directory, Damage::Pipe, Damage::Link] {
+        play(&runtime, |_| Ok(path.clone()), damage, None, None)?;
     }
     Ok(())
 }

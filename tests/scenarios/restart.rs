@@ -14,13 +14,14 @@ use crate::nodes::traffic;
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial(
-            "restart: an agent is killed, or stopped, and started again, and no route moves",
-            of_an_agent,
-        ),
+        trial("restart: an agent is killed, stopped or upgraded, and no route moves", of_an_agent),
         trial(
             "restart: without graceful restart the routes move, and the monitor tells",
             without_graceful_restart,
+        ),
+        trial(
+            "restart: a node is rebooted beside a dead one, and has its routes at once",
+            of_a_node,
         ),
         trial("restart: a BIRD is killed and started again, and no route moves", of_a_bird),
     ]
@@ -72,10 +73,15 @@ fn of_an_agent(lab: &Lab) -> Result<()> {
     let [node1, node2, node3] = &nodes;
     let monitors = watch(&[node1, node2, node3])?;
     let (there, back) = (traffic(&a, &b)?, traffic(&b, &a)?);
-    for signal in [Signal::SIGKILL, Signal::SIGTERM] {
+    let same: fn(&Node) -> Result<()> = Node::start_agent;
+    for (signal, start_again) in [
+        (Signal::SIGKILL, same),
+        (Signal::SIGTERM, same),
+        (Signal::SIGTERM, Node::start_upgraded_agent),
+    ] {
         node1.stop(signal)?;
         eventually("its peer notices", SOON, || node2.expect_not_established(node1))?;
-        node1.start_agent()?;
+        start_again(node1)?;
         eventually("all is as before", SOON, || expect_mesh(&nodes))?;
     }
     expect_silence(monitors)?;
@@ -99,6 +105,38 @@ fn without_graceful_restart(lab: &Lab) -> Result<()> {
         ensure!(moved, "the monitor of {name} told: {}", told.join("; "));
     }
     Ok(())
+}
+
+/// Nobody has closed a connection of the node's former life, and one of its peers will never answer:
+/// neither is waited for, though End-of-RIB of peers that are there would be, for four minutes.
+fn of_a_node(lab: &Lab) -> Result<()> {
+    let [node1, node2, node3] = lab.three_nodes()?;
+    let start = |node: &Node| {
+        let configuration = node.agent_configuration();
+        let patient = "selectionDeferralSeconds: 240, restartTimeSeconds";
+        node.start_agent_with(&configuration.replace("restartTimeSeconds", patient))
+    };
+    for node in [&node1, &node2, &node3] {
+        start(node)?;
+    }
+    let expect_pair = || {
+        node1.expect_established(&[&node2])?;
+        node1.expect_routes(&[node1.tunnel_route(&node2)])?;
+        node2.expect_routes(&[node2.tunnel_route(&node1)])
+    };
+    eventually("three nodes know each other", SOON, || {
+        expect_pair()?;
+        node2.expect_routes(&[node2.tunnel_route(&node3)])
+    })?;
+    node3.power_off()?;
+    node2.power_off()?;
+    node2.power_on()?;
+    start(&node2)?;
+    eventually("a rebooted node has its routes", SOON, expect_pair)?;
+    node2.stop(Signal::SIGKILL)?;
+    node2.ip(&format!("route delete {}", node1.block()))?;
+    start(&node2)?;
+    eventually("a restarted agent has a route that had gone", SOON, expect_pair)
 }
 
 fn of_a_bird(lab: &Lab) -> Result<()> {

@@ -2,6 +2,7 @@
 //! that.
 
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -73,7 +74,6 @@ fn agent(target: &Path, directory: &Path) -> Result<Vec<Command>> {
          runDir: {}\n\
          asNumber: {AS_NUMBER}\n\
          pools: [{{cidr: 10.0.0.0/8, encapsulation: None}}]\n\
-         blocks: [10.255.0.0/26]\n\
          peers: [{{address: {FEEDER}}}]\n",
         directory.join("run").display()
     );
@@ -104,12 +104,14 @@ fn bird(_: &Path, directory: &Path) -> Result<Vec<Command>> {
     Ok(vec![command])
 }
 
+/// Its daemons give up root for a user of their own, who needs the directory too.
 fn frr(_: &Path, directory: &Path) -> Result<Vec<Command>> {
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o777))?;
     let daemon = |name: &str, configuration: String| -> Result<Command> {
         let file = directory.join(format!("{name}.conf"));
         fs::write(&file, configuration)?;
         let mut command = Command::new(PathBuf::from("/usr/lib/frr").join(name));
-        command.args(["-u", "root", "-g", "root", "-A", "127.0.0.1", "--log", "stdout"]);
+        command.args(["-A", "127.0.0.1", "--log", "stdout"]);
         command.arg("-f").arg(file).arg("-i").arg(directory.join(format!("{name}.pid")));
         command.arg("-z").arg(directory.join("zserv.api")).arg("--vty_socket").arg(directory);
         Ok(command)

@@ -81,8 +81,9 @@ fn round(contestant: &Contestant, target: &Path, routes: Routes) -> Result<Outco
     let running = node.within(|| contestant.start(target, node.directory()))?;
     let processes = Processes::new(running.processes().collect());
     let mut feeder = Feeder::establish(&listener, FEEDER)?;
-    processes.settle()?;
+    // Nobody has routes of its own; those of the card are there.
     let present = processes.kernel_routes()?;
+    processes.settle()?;
 
     let measure = |feed: &mut dyn FnMut() -> Result<()>, goal: u64| -> Result<[f64; 2]> {
         let (began, before) = (Instant::now(), processes.cpu()?);

@@ -5,8 +5,8 @@
 //! copies of a [`Table`] share what they have in common, and [`Table::changes_to`] looks only at what
 //! they do not.
 
-use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::mem;
 use std::sync::Arc;
 
 use ipnetwork::IpNetwork;
@@ -15,7 +15,8 @@ use ipnetwork::IpNetwork;
 /// root of the largest number of entries that is expected makes both cheap.
 const PARTS: usize = 512;
 
-type Part<V> = Arc<BTreeMap<IpNetwork, V>>;
+/// In the order of the prefixes: small, and copied at once.
+type Part<V> = Arc<Vec<(IpNetwork, V)>>;
 
 /// A map from prefixes to values.
 #[derive(Debug, Clone)]
@@ -43,12 +44,13 @@ impl<V> Table<V> {
 
     /// The value of exactly this prefix.
     pub fn get(&self, prefix: &IpNetwork) -> Option<&V> {
-        self.parts.get(place(prefix))?.get(prefix)
+        let part = self.parts.get(place(prefix))?;
+        find(part, prefix).ok().and_then(|at| part.get(at)).map(|(_, value)| value)
     }
 
     /// All entries, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (&IpNetwork, &V)> {
-        self.parts.iter().flat_map(|part| part.iter())
+        self.parts.iter().flat_map(|part| part.iter()).map(|(prefix, value)| (prefix, value))
     }
 
     /// All values, in no particular order.
@@ -60,18 +62,25 @@ impl<V> Table<V> {
 impl<V: Clone> Table<V> {
     /// Sets the value of a prefix; returns the one of before.
     pub fn insert(&mut self, prefix: IpNetwork, value: V) -> Option<V> {
-        let before = self.part_mut(&prefix)?.insert(prefix, value);
-        self.len += usize::from(before.is_none());
-        before
+        let part = self.part_mut(&prefix)?;
+        match find(part, &prefix) {
+            Ok(at) => part.get_mut(at).map(|(_, before)| mem::replace(before, value)),
+            Err(at) => {
+                part.insert(at, (prefix, value));
+                self.len += 1;
+                None
+            }
+        }
     }
 
     /// Removes a prefix; returns its value.
     pub fn remove(&mut self, prefix: &IpNetwork) -> Option<V> {
         // Not to copy a part for nothing.
         self.get(prefix)?;
-        let before = self.part_mut(prefix)?.remove(prefix);
-        self.len -= usize::from(before.is_some());
-        before
+        let part = self.part_mut(prefix)?;
+        let (_, before) = part.remove(find(part, prefix).ok()?);
+        self.len -= 1;
+        Some(before)
     }
 
     /// Removes everything.
@@ -80,7 +89,7 @@ impl<V: Clone> Table<V> {
     }
 
     /// The part of a prefix, which there always is.
-    fn part_mut(&mut self, prefix: &IpNetwork) -> Option<&mut BTreeMap<IpNetwork, V>> {
+    fn part_mut(&mut self, prefix: &IpNetwork) -> Option<&mut Vec<(IpNetwork, V)>> {
         Arc::make_mut(&mut self.parts).get_mut(place(prefix)).map(Arc::make_mut)
     }
 }
@@ -93,9 +102,12 @@ impl<V: PartialEq> Table<V> {
             if Arc::ptr_eq(before, now) {
                 continue;
             }
-            let gone = before.keys().filter(|prefix| !now.contains_key(prefix));
-            let other = now.iter().filter(|(prefix, value)| before.get(prefix) != Some(value));
-            changes.extend(gone.chain(other.map(|(prefix, _)| prefix)));
+            let gone = before.iter().filter(|(prefix, _)| find(now, prefix).is_err());
+            // An entry is the same only where all of it is.
+            let other = now.iter().filter(|entry| {
+                find(before, &entry.0).ok().and_then(|at| before.get(at)) != Some(entry)
+            });
+            changes.extend(gone.chain(other).map(|(prefix, _)| *prefix));
         }
         changes
     }
@@ -125,6 +137,11 @@ impl<V: Clone, const N: usize> From<[(IpNetwork, V); N]> for Table<V> {
     }
 }
 
+/// Where a prefix is in a part, or would be.
+fn find<V>(part: &[(IpNetwork, V)], prefix: &IpNetwork) -> Result<usize, usize> {
+    part.binary_search_by(|(there, _)| there.cmp(prefix))
+}
+
 /// Which part a prefix is in.
 fn place(prefix: &IpNetwork) -> usize {
     let mut hasher = DefaultHasher::new();
@@ -135,7 +152,7 @@ fn place(prefix: &IpNetwork) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use proptest::prelude::*;
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
+use warren_bgp::message::Family;
 use warren_bgp::policy::Refusal;
 use warren_bgp::session::{GracefulRestart, HoldTime, State};
 
@@ -64,6 +65,9 @@ pub struct PeerSettings {
     pub hold_time: HoldTime,
     /// This node's address to connect from; by default the kernel chooses.
     pub source: Option<IpAddr>,
+    /// This node's address of the other family than that of `address`. Where there is one, the
+    /// session carries the routes of that family too, and this is their NEXT_HOP (RFC 4760, 3).
+    pub other_address: Option<IpAddr>,
     /// How this node restarts for the peer's eyes, and whether the peer's routes are kept while it
     /// restarts; neither where it is missing.
     pub graceful_restart: Option<GracefulRestart>,
@@ -74,6 +78,12 @@ pub struct PeerSettings {
 }
 
 impl PeerSettings {
+    /// The families that the session is to carry: those that this node can be NEXT_HOP of.
+    pub(crate) fn families(&self) -> Vec<Family> {
+        let addresses = [Some(self.address), self.other_address].into_iter().flatten();
+        addresses.map(|address| Family::of(&address.into())).collect()
+    }
+
     /// A peer with the defaults for all else.
     pub fn new(address: IpAddr, as_number: u32) -> Self {
         Self {
@@ -83,6 +93,7 @@ impl PeerSettings {
             passive: false,
             hold_time: HoldTime::DEFAULT,
             source: None,
+            other_address: None,
             graceful_restart: Some(GracefulRestart::default()),
             local_as: None,
             route_reflector_client: false,

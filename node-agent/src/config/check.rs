@@ -90,8 +90,8 @@ fn pools(config: &Config) -> Result<(), String> {
     }
     for (i, a) in config.pools.iter().enumerate() {
         for b in config.pools.iter().skip(i + 1) {
-            if pool::contains(&a.cidr, &b.cidr) || pool::contains(&b.cidr, &a.cidr) {
-                return Err(format!("pools: {} and {} overlap", a.cidr, b.cidr));
+            if a.cidr == b.cidr {
+                return Err(format!("pools: {} is there twice", a.cidr));
             }
         }
     }

@@ -5,7 +5,7 @@ pub mod filter;
 #[cfg(test)]
 mod tests;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use ipnetwork::IpNetwork;
@@ -63,6 +63,9 @@ pub struct Config {
     /// The peers, with `datastore: file`.
     #[serde(default)]
     pub peers: Vec<PeerConfig>,
+    /// Whether an external peer needs filters for any route to pass (RFC 8212).
+    #[serde(default)]
+    pub ebgp_requires_policy: bool,
     /// The filters that peers name.
     #[serde(default)]
     pub filters: Vec<filter::Filter>,
@@ -136,6 +139,9 @@ pub struct NodeConfig {
     pub name: Option<String>,
     /// The node's address; default the one that the kernel sends from, or the Node's InternalIP.
     pub address: Option<IpAddr>,
+    /// Its IPv6 address, where that is another one: what peers are told as the next hop of IPv6
+    /// routes. Default none, or the Node's IPv6 InternalIP.
+    pub ipv6_address: Option<Ipv6Addr>,
 }
 
 /// Where blocks and peers come from.

@@ -81,6 +81,7 @@ fn what_cannot_work_is_refused_with_what_to_do() {
         ("172.16.0.0/16", "172.16.0.1/16", "did you mean 172.16.0.0/16?"),
         ("blockSize: 26", "blockSize: 33", "use 16 to 32"),
         ("blockSize: 26", "blockSize: 8", "use 16 to 32"),
+        ("pools:", "pools:\n- {cidr: 172.16.0.0/16}", "172.16.0.0/16 is there twice"),
         ("IPIP", "VXLAN", "not part of this version"),
         (
             "listenPort: 179",
@@ -115,6 +116,14 @@ fn what_cannot_work_is_refused_with_what_to_do() {
         let error = read(&WHOLE.replacen(from, to, 1)).unwrap_err();
         assert!(error.contains(expected), "{to}: {error}");
         assert!(error.contains("config.yaml"), "{error}");
+    }
+}
+
+#[test]
+fn a_pool_may_lie_in_another() {
+    for cidr in ["172.16.0.0/12", "172.16.52.0/24"] {
+        let nested = format!("pools:\n- {{cidr: {cidr}}}");
+        assert_eq!(read(&WHOLE.replacen("pools:", &nested, 1)).unwrap().pools.len(), 2);
     }
 }
 

@@ -39,6 +39,7 @@ pub fn start(
 fn snapshot(config: &Config) -> Snapshot {
     Snapshot {
         node_address: config.node.address.map_or(NodeAddress::AsKernelSends, NodeAddress::Is),
+        ipv6_address: config.node.ipv6_address,
         pools: config.pools.clone(),
         blocks: config.blocks.clone(),
         peers: config.peers.iter().map(|peer| settle(config, peer)).collect(),
@@ -57,6 +58,7 @@ fn settle(config: &Config, peer: &PeerConfig) -> Peer {
     let policy = PeerPolicy {
         next_hop: peer.next_hop_mode.into(),
         allow_own_as: peer.num_allowed_local_as_numbers,
+        requires_rules: config.ebgp_requires_policy,
         ..peer_policy(&config.filters, &peer.filters).unwrap_or_default()
     };
     Peer {

@@ -11,7 +11,7 @@ mod kubernetes;
 
 pub use kubernetes::removal::Leaving;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use ipnetwork::IpNetwork;
@@ -37,6 +37,8 @@ pub struct State {
 pub struct Snapshot {
     /// This node's address.
     pub node_address: NodeAddress,
+    /// This node's IPv6 address, if it has one.
+    pub ipv6_address: Option<Ipv6Addr>,
     /// The pools.
     pub pools: Vec<Pool>,
     /// This node's own blocks, in the order of use.

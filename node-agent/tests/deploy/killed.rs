@@ -31,6 +31,7 @@ fn install(node: &Path) -> Command {
 }
 
 /// Runs it up to its system call of this number; whether it came to an end before.
+#[expect(clippy::zombie_processes, reason = "it is waited for with waitpid, as it is traced")]
 fn killed_at(command: &Command, number: usize) -> bool {
     // The shell waits until it is traced.
     let mut shell = Command::new("sh");

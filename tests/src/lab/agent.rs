@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
 use anyhow::{Context, Result, ensure};
@@ -71,8 +71,24 @@ impl Node {
     /// # Errors
     /// When it ends again, with what it said.
     pub fn start_agent_with(&self, configuration: &str) -> Result<()> {
+        self.start_agent_from(&built("agent")?, configuration)
+    }
+
+    /// Starts the agent from another executable than before, as after an upgrade, and waits until it
+    /// answers.
+    ///
+    /// # Errors
+    /// When it ends again, with what it said.
+    pub fn start_upgraded_agent(&self) -> Result<()> {
+        let program = self.directory().join("agent-upgraded");
+        fs::copy(built("agent")?, &program)
+            .with_context(|| format!("cannot write {}", program.display()))?;
+        self.start_agent_from(&program, &self.agent_configuration())
+    }
+
+    fn start_agent_from(&self, program: &Path, configuration: &str) -> Result<()> {
         self.write_agent_configuration(configuration)?;
-        let mut command = within(self.namespace(), built("agent")?);
+        let mut command = within(self.namespace(), program);
         command.arg("run").arg("--config").arg(self.agent_configuration_file());
         let mut process = Process::start(&mut command, &self.agent_log())?;
         eventually("the agent answers", SOON, || {

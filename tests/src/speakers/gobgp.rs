@@ -154,7 +154,7 @@ impl Speaker for GoBgp {
     }
 
     fn shut_down(&mut self, words: &str) -> Result<()> {
-        self.ask(&["neighbor", self.session.us(), "disable", words]).map(drop)
+        self.ask(&["neighbor", self.session.us(), "shutdown", "--reason", words]).map(drop)
     }
 
     fn crash(&mut self) -> Result<()> {

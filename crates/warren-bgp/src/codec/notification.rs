@@ -108,6 +108,11 @@ impl Notification {
         (self.code, self.subcode) == (code::CEASE, cease::HARD_RESET)
     }
 
+    /// Whether the peer has kept the other one of two connections (RFC 4486, 4).
+    pub fn is_collision(&self) -> bool {
+        (self.code, self.subcode) == (code::CEASE, cease::COLLISION_RESOLUTION)
+    }
+
     /// The same as a Hard Reset, which carries code, subcode and data (RFC 8538, 3.1).
     pub fn into_hard_reset(self) -> Self {
         let mut data = vec![self.code, self.subcode];

@@ -13,7 +13,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnetwork::IpNetwork;
 
-use crate::message::{AsPathSegment, Attributes};
+use crate::message::{AsPathSegment, Attributes, Family};
 
 pub use community::{
     Community, GRACEFUL_SHUTDOWN, NO_ADVERTISE, NO_EXPORT, NO_EXPORT_SUBCONFED, NoCommunity,
@@ -37,6 +37,19 @@ pub struct PeerPolicy {
     pub next_hop: NextHopMode,
     /// How often this node's own AS number may be in AS_PATH of its routes.
     pub allow_own_as: u8,
+    /// Whether an external peer's routes are used, and routes are told to it, only where there are
+    /// rules about them (RFC 8212, 2). Each family counts for itself.
+    pub requires_rules: bool,
+}
+
+impl PeerPolicy {
+    /// Whether nothing passes for want of a rule.
+    pub(crate) fn lacks(&self, rules: &[Rule], peer_type: PeerType, prefix: &IpNetwork) -> bool {
+        let family = Family::of(prefix);
+        self.requires_rules
+            && peer_type == PeerType::EBgp
+            && !rules.iter().any(|rule| rule.family == family)
+    }
 }
 
 /// What NEXT_HOP a peer is told of a route that another one announced (RFC 4271, 5.1.3).
@@ -83,6 +96,8 @@ pub enum Refusal {
     OwnBlock,
     /// The route lies inside a block of a node that is neither NEXT_HOP nor the peer.
     OthersBlock,
+    /// There is no rule that would let an external peer's route in (RFC 8212).
+    NoRules,
     /// A rule of the peer's policy rejects it.
     Filter,
 }
@@ -99,6 +114,7 @@ impl Refusal {
             Self::OthersBlock => "block of another node",
             Self::OwnOriginator => "own identifier as ORIGINATOR_ID",
             Self::ClusterLoop => "own cluster in CLUSTER_LIST",
+            Self::NoRules => "no import filter for an external peer (RFC 8212)",
             Self::Filter => "rejected by a filter",
         }
     }
@@ -160,6 +176,9 @@ impl Import {
         received: &Attributes,
     ) -> Result<Option<Attributes>, Refusal> {
         self.check(arrival, policy.allow_own_as, prefix, received)?;
+        if policy.lacks(&policy.import, arrival.peer_type, prefix) {
+            return Err(Refusal::NoRules);
+        }
         let mut changed = None;
         // What an external peer says of LOCAL_PREF does not count (RFC 4271, 5.1.5).
         if arrival.peer_type == PeerType::EBgp && received.local_pref.is_some() {

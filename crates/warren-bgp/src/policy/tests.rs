@@ -90,6 +90,27 @@ fn a_route_back_to_this_node_is_refused() {
 }
 
 #[test]
+fn where_rules_are_required_an_external_peers_route_needs_one_of_its_family() {
+    let import = Import::from(&cluster());
+    let prefix = "172.16.7.0/26".parse().unwrap();
+    let rule =
+        |family| Rule { family, matches: Match::default(), action: Action::Accept(Vec::new()) };
+    let (ipv4, ipv6) = (rule(Family::Ipv4Unicast), rule(Family::Ipv6Unicast));
+    for (requires_rules, peer_type, rules, expected) in [
+        (true, PeerType::EBgp, vec![], Err(Refusal::NoRules)),
+        (true, PeerType::EBgp, vec![ipv6.clone()], Err(Refusal::NoRules)),
+        (true, PeerType::EBgp, vec![ipv4.clone(), ipv6], Ok(())),
+        (true, PeerType::IBgp, vec![], Ok(())),
+        (false, PeerType::EBgp, vec![], Ok(())),
+    ] {
+        let arrival = Arrival { peer_type, ..arrival() };
+        let policy = PeerPolicy { import: rules, requires_rules, ..PeerPolicy::default() };
+        let judged = import.judge(&arrival, &policy, &prefix, &path(PEER, vec![])).map(|_| ());
+        assert_eq!(judged, expected, "{policy:?}");
+    }
+}
+
+#[test]
 fn a_reflected_route_is_taken_for_its_next_hop() {
     assert_eq!(check("172.16.246.192/26", &path(OTHER, vec![])), Ok(()));
 }
@@ -155,7 +176,7 @@ fn judge(policy: &PeerPolicy, prefix: &str, route: &Attributes) -> Result<Attrib
 #[test]
 fn a_rule_can_refuse_and_change_but_not_let_in_what_no_node_takes() {
     let accept_all = Rule {
-        family: crate::message::Family::Ipv4Unicast,
+        family: Family::Ipv4Unicast,
         matches: Match::default(),
         action: Action::Accept(vec![Operation::SetLocalPreference(200)]),
     };
@@ -184,7 +205,7 @@ fn a_path_that_goes_away_soon_is_the_last_choice_unless_a_rule_says_otherwise() 
     let judged = judge(&PeerPolicy::default(), block, &leaving).unwrap();
     assert_eq!(judged, Attributes { local_pref: Some(0), ..leaving.clone() });
     let rule = Rule {
-        family: crate::message::Family::Ipv4Unicast,
+        family: Family::Ipv4Unicast,
         matches: Match {
             communities: vec![Community::Standard(GRACEFUL_SHUTDOWN)],
             ..Match::default()

@@ -45,6 +45,9 @@ impl Target<'_> {
     /// of this node itself.
     pub(super) fn pass(&self, prefix: &IpNetwork, learned: Option<&Path>) -> Option<Passed> {
         let own_address = self.to.next_hop_for(prefix)?;
+        if self.policy.lacks(&self.policy.export, self.to.peer_type(), prefix) {
+            return None;
+        }
         let passed = |rule| Some(Passed { rule, own_address });
         if self.policy.export.is_empty() {
             return passed(None);

@@ -29,16 +29,23 @@ impl Rib {
     /// what was announced before too, and touches no session.
     pub fn set_peer_policies(&mut self, policies: PrefixMap<Arc<PeerPolicy>>) {
         self.peer_policies = policies;
+        let stale: Vec<(IpAddr, Vec<IpNetwork>)> =
+            self.stale.iter().map(|(peer, it)| (*peer, it.keys().copied().collect())).collect();
+        for (peer, prefixes) in stale {
+            self.judge_again(prefixes, Some(peer));
+        }
         let peers: Vec<IpAddr> = self.peers.keys().copied().collect();
         for peer in peers {
             let policy = policy_of(&self.peer_policies, peer);
             let Some(routes) = self.peers.get_mut(&peer) else { continue };
             let before = mem::replace(&mut routes.policy, Arc::clone(&policy));
-            if (before.allow_own_as, &before.import) != (policy.allow_own_as, &policy.import) {
+            let judges = |policy: &'_ PeerPolicy| (policy.allow_own_as, policy.requires_rules);
+            if judges(&before) != judges(&policy) || before.import != policy.import {
                 let prefixes = routes.received.iter().copied().collect();
                 self.judge_again(prefixes, Some(peer));
             }
-            if (before.next_hop, &before.export) != (policy.next_hop, &policy.export) {
+            let tells = |policy: &'_ PeerPolicy| (policy.next_hop, policy.requires_rules);
+            if tells(&before) != tells(&policy) || before.export != policy.export {
                 self.tell_again(peer);
             }
         }

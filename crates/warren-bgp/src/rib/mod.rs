@@ -151,6 +151,9 @@ impl Rib {
     /// A session has ended: its peer's routes go.
     pub fn peer_down(&mut self, peer: IpAddr) {
         self.peer_restarting(peer, &[]);
+        for family in [Family::Ipv4Unicast, Family::Ipv6Unicast] {
+            self.sweep(peer, family);
+        }
     }
 
     /// The peer is none any more: what was counted of it is forgotten too.

@@ -1,7 +1,7 @@
 //! Graceful restart (RFC 4724): routes that outlive the session of the peer that announced them,
 //! and route selection that waits after this speaker's own restart.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -10,28 +10,15 @@ use ipnetwork::IpNetwork;
 use super::{Rib, Session};
 use crate::message::Family;
 
-/// Routes of a session that has ended, kept until the peer has announced them again. They stay in
-/// the Adj-RIB-In and count like any others (RFC 4724, 4.2: no difference in forwarding).
-#[derive(Debug)]
-pub(super) struct Stale {
-    session: Arc<Session>,
-    prefixes: HashSet<IpNetwork>,
-}
-
-impl Stale {
-    pub(super) fn len(&self) -> usize {
-        self.prefixes.len()
-    }
-}
+/// Routes of sessions that have ended, each with its session, kept until the peer has announced
+/// them again. They stay in the Adj-RIB-In and count like any others (RFC 4724, 4.2: no difference
+/// in forwarding).
+pub(super) type Stale = HashMap<IpNetwork, Arc<Session>>;
 
 impl Rib {
     /// A session has ended, and its peer is expected back: its routes of the `kept` families
-    /// become stale, the others go. So do those that were stale already (RFC 4724, 4.2: consecutive
-    /// restarts).
+    /// become stale, the others go. What is stale already stays so.
     pub fn peer_restarting(&mut self, peer: IpAddr, kept: &[Family]) {
-        for family in [Family::Ipv4Unicast, Family::Ipv6Unicast] {
-            self.sweep(peer, family);
-        }
         let Some(gone) = self.end_session(peer) else { return };
         let (kept, lost): (HashSet<_>, HashSet<_>) =
             gone.received.into_iter().partition(|prefix| kept.contains(&Family::of(prefix)));
@@ -39,7 +26,8 @@ impl Rib {
             self.remove_path(prefix, &gone.session);
         }
         if !kept.is_empty() {
-            self.stale.insert(peer, Stale { session: gone.session, prefixes: kept });
+            let kept = kept.into_iter().map(|prefix| (prefix, Arc::clone(&gone.session)));
+            self.stale.entry(peer).or_default().extend(kept);
         }
     }
 
@@ -47,14 +35,11 @@ impl Rib {
     /// back in time.
     pub fn sweep(&mut self, peer: IpAddr, family: Family) {
         let Some(stale) = self.stale.get_mut(&peer) else { return };
-        let session = Arc::clone(&stale.session);
-        let (swept, kept) = stale.prefixes.drain().partition(|prefix| Family::of(prefix) == family);
-        stale.prefixes = kept;
-        if stale.prefixes.is_empty() {
+        let swept: Vec<_> = stale.extract_if(|prefix, _| Family::of(prefix) == family).collect();
+        if stale.is_empty() {
             self.stale.remove(&peer);
         }
-        let swept: HashSet<IpNetwork> = swept;
-        for prefix in swept {
+        for (prefix, session) in swept {
             self.remove_path(prefix, &session);
         }
     }
@@ -62,16 +47,15 @@ impl Rib {
     /// The peer has announced `prefix` again.
     pub(super) fn refresh_stale(&mut self, peer: IpAddr, prefix: &IpNetwork) {
         if let Some(stale) = self.stale.get_mut(&peer) {
-            stale.prefixes.remove(prefix);
+            stale.remove(prefix);
         }
     }
 
     /// The peer has withdrawn `prefix`, which it had announced in the session before only.
     pub(super) fn withdraw_stale(&mut self, peer: IpAddr, prefix: IpNetwork) {
         if let Some(stale) = self.stale.get_mut(&peer)
-            && stale.prefixes.remove(&prefix)
+            && let Some(session) = stale.remove(&prefix)
         {
-            let session = Arc::clone(&stale.session);
             self.remove_path(prefix, &session);
         }
     }

@@ -2,6 +2,7 @@
 
 use super::tests::{attributes, external, internal};
 use super::*;
+use crate::policy::{Action, Match, Rule};
 
 const BLOCK: &str = "172.16.103.64/26";
 const OTHER: &str = "172.16.103.128/26";
@@ -85,21 +86,41 @@ fn a_route_of_before_can_be_withdrawn_or_replaced() {
 }
 
 #[test]
-fn only_the_families_that_are_kept_stay_and_only_through_one_restart() {
+fn only_the_families_that_are_kept_stay() {
     let mut rib = rib();
     let one = internal(1).peer;
     rib.peer_restarting(one, &[Family::Ipv6Unicast]);
     assert_eq!(rib.take_changes(10).len(), 2);
+}
 
-    let mut rib = self::rib();
+#[test]
+fn what_is_stale_stays_so_through_another_session_until_it_is_swept() {
+    let mut rib = rib();
+    let one = internal(1).peer;
     rib.peer_restarting(one, &[Family::Ipv4Unicast]);
     rib.peer_up(internal(1));
     rib.update(one, announce(&[BLOCK], 1));
     rib.peer_restarting(one, &[Family::Ipv4Unicast]);
-    assert_eq!(rib.take_changes(10), [PathChange { prefix: prefix(OTHER), best: None }]);
-    assert_eq!(rib.counts(one).stale, 1);
-    rib.forget_peer(one);
+    assert_eq!((rib.take_changes(10), rib.counts(one).stale), (vec![], 2));
+    rib.peer_up(internal(1));
+    rib.update(one, announce(&[OTHER], 1));
+    rib.sweep(one, Family::Ipv4Unicast);
     assert_eq!(rib.take_changes(10), [PathChange { prefix: prefix(BLOCK), best: None }]);
+    rib.peer_restarting(one, &[Family::Ipv4Unicast]);
+    rib.forget_peer(one);
+    assert_eq!(rib.take_changes(10), [PathChange { prefix: prefix(OTHER), best: None }]);
+}
+
+#[test]
+fn policy_is_for_stale_routes_too() {
+    let mut rib = rib();
+    let one = internal(1).peer;
+    rib.peer_restarting(one, &[Family::Ipv4Unicast]);
+    let all =
+        Rule { family: Family::Ipv4Unicast, matches: Match::default(), action: Action::Reject };
+    let refuses = PeerPolicy { import: vec![all], ..PeerPolicy::default() };
+    rib.set_peer_policies([(one.into(), Arc::new(refuses))].into_iter().collect());
+    assert_eq!(rib.take_changes(10).len(), 2);
 }
 
 #[test]

@@ -280,6 +280,31 @@ fn a_changed_filter_takes_effect_at_once_on_what_was_announced_before() {
 }
 
 #[test]
+fn requiring_rules_takes_effect_at_once_on_external_peers_only() {
+    let external = external(3, 65000);
+    let mut rib = rib(&[internal(1), external.clone()]);
+    rib.originate([prefix("172.16.52.128/26")]);
+    rib.update(external.peer, announce(&[BLOCK], via(3)));
+    rib.take_changes(10);
+    for peer in [internal(1).peer, external.peer] {
+        rib.take_updates(peer, 10);
+    }
+    let everybody = |policy: &PeerPolicy| {
+        [(prefix("0.0.0.0/0"), Arc::new(policy.clone()))].into_iter().collect()
+    };
+    let strict = PeerPolicy { requires_rules: true, ..PeerPolicy::default() };
+    rib.set_peer_policies(everybody(&strict));
+    assert_eq!(rib.take_changes(10), [change(BLOCK, None)]);
+    assert_eq!(rib.counts(external.peer).refused, [(Refusal::NoRules, 1)].into());
+    assert_eq!(rib.take_updates(external.peer, 10), [withdraw(&["172.16.52.128/26"])]);
+    assert_eq!(rib.take_updates(internal(1).peer, 10), [withdraw(&[BLOCK])]);
+    rib.set_peer_policies(everybody(&PeerPolicy::default()));
+    assert_eq!(rib.take_changes(10), [change(BLOCK, Some(3))]);
+    let told = rib.take_updates(external.peer, 10);
+    assert_eq!(told[0].announced, [prefix("172.16.52.128/26")]);
+}
+
+#[test]
 fn before_it_goes_away_a_node_tells_everybody_again() {
     let mut rib = rib(&[internal(1)]);
     rib.originate([prefix(BLOCK)]);

@@ -100,8 +100,7 @@ pub enum Action {
     /// A session is Established.
     Up(Negotiated),
     /// The Established session has ended. Its routes are to be forgotten, but for those of `kept`
-    /// families, which stay until [`Action::Sweep`] (RFC 4724, 4.2). What is stale already goes in
-    /// any case.
+    /// families, which stay until [`Action::Sweep`] (RFC 4724, 4.2).
     Down {
         /// Why it has ended.
         reason: String,

@@ -239,7 +239,7 @@ impl Peer {
     fn dispatch(&mut self, direction: Direction, now: Instant, event: FsmEvent) {
         let collision = match &event {
             FsmEvent::OpenCollisionDump => true,
-            FsmEvent::NotifMsg(it) => (it.code, it.subcode) == (code::CEASE, 7),
+            FsmEvent::NotifMsg(it) => it.is_collision(),
             _ => false,
         };
         let is_aside = collision || direction == Direction::Newcomer;

@@ -20,6 +20,9 @@ pub(super) enum Ending {
     /// A NOTIFICATION was sent or received, or the hold timer has expired: a restart only where
     /// both sides have set the N bit (RFC 8538, 4).
     Told,
+    /// The peer has kept the other of two connections (RFC 4271, 6.8), which it may do after this
+    /// side has found the session Established. It has not restarted.
+    Collided,
 }
 
 /// Routes of a peer that it has not announced again since its session ended.
@@ -30,28 +33,29 @@ pub(super) struct Stale {
 }
 
 impl Stale {
-    /// The session with `restart` has ended. The families whose routes are kept; those that are
-    /// still stale from an earlier restart are not (RFC 4724, 4.2: consecutive restarts), which the
-    /// driver sees to.
+    /// The session with `restart` has ended. The families whose stale routes go: all after another
+    /// restart (RFC 4724, 4.2: consecutive restarts); and those whose routes are stale from now on.
     pub(super) fn keep(
         &mut self,
         now: Instant,
         ending: Ending,
         restart: Option<&PeerRestart>,
-    ) -> Vec<Family> {
-        *self = Self::default();
+    ) -> (Vec<Family>, Vec<Family>) {
         let applies = |restart: &&PeerRestart| match ending {
             Ending::Final => false,
-            Ending::Silent => true,
+            Ending::Silent | Ending::Collided => true,
             Ending::Told => restart.notification,
         };
+        let before = std::mem::take(self);
         if let Some(restart) = restart.filter(applies)
             && !restart.restart_time.is_zero()
         {
             self.families = restart.families.iter().map(|(family, _)| *family).collect();
             self.until = now.checked_add(restart.restart_time);
         }
-        self.families.clone()
+        let is_kept = |it: &Family| ending == Ending::Collided && self.families.contains(it);
+        let swept = before.families.into_iter().filter(|it| !is_kept(it)).collect();
+        (swept, self.families.clone())
     }
 
     /// The peer is back. The families whose routes are not kept any longer: those whose forwarding

@@ -137,7 +137,7 @@ pub(crate) fn check(world: &World) {
     let tables = tables(world);
     for (node, expected) in tables.iter().enumerate() {
         let Some(speaker) = &world.nodes[node].speaker else { continue };
-        assert_eq!(speaker.table(), expected, "the routes of {node}");
+        assert_eq!(&speaker.table(), expected, "the routes of {node}");
         assert!(speaker.has_nothing_to_say(), "{node} has news that it does not tell");
     }
 }

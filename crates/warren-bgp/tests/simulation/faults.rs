@@ -8,7 +8,7 @@ use warren_bgp::session::Event;
 use crate::topology::destinations;
 use crate::world::World;
 
-const FAULTS: [fn(&mut World); 13] = [
+const FAULTS: [fn(&mut World); 14] = [
     cut_a_link,
     partition,
     heal,
@@ -17,6 +17,7 @@ const FAULTS: [fn(&mut World); 13] = [
     kill,
     cut_the_power,
     shut_down,
+    hand_over,
     boot,
     change_destinations,
     change_belief,
@@ -138,6 +139,15 @@ fn shut_down(world: &mut World) {
     let node = node(world);
     world.say(format_args!("{node} ends in order"));
     world.shut_down(node);
+}
+
+fn hand_over(world: &mut World) {
+    let node = node(world);
+    world.say(format_args!("{node} ends for another to take over"));
+    world.hand_over(node);
+    if world.random.one_in(2) {
+        world.boot(node);
+    }
 }
 
 fn boot(world: &mut World) {

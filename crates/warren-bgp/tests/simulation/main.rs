@@ -54,7 +54,8 @@ fn run(seed: u64, mistake: Option<Mistake>, says: bool) -> u64 {
     }
     faults::make_up(&mut world);
     let hold_time = world.topology.hold_time();
-    world.run(hold_time + COMES_BACK_WITHIN);
+    let restart = Duration::from_secs(topology::LONGEST_RESTART.into());
+    world.run(hold_time + restart + COMES_BACK_WITHIN);
     expected::check(&world);
     let ups = |world: &World| -> Vec<Option<u32>> {
         world.nodes.iter().map(|node| node.speaker.as_ref().map(|it| it.ups())).collect()
@@ -67,11 +68,49 @@ fn run(seed: u64, mistake: Option<Mistake>, says: bool) -> u64 {
     world.digest()
 }
 
+/// A speaker in the midst of undisturbed ones ends, by force or in order, and is started again: no
+/// route moves anywhere, on its own node neither.
+fn restart(seed: u64, mistake: Option<Mistake>, says: bool) {
+    let mut world = World::of_restarts(seed, mistake, says);
+    world.run(Duration::from_secs(40));
+    expected::check(&world);
+    let moves = |world: &World, but: usize| -> Vec<u32> {
+        let others = world.nodes.iter().enumerate().filter(|(node, _)| *node != but);
+        others.filter_map(|(_, node)| Some(node.speaker.as_ref()?.moves())).collect()
+    };
+    for _ in 0..3 {
+        let node = world.random.below(world.nodes.len());
+        let before = moves(&world, node);
+        if world.random.one_in(2) {
+            world.say(format_args!("{node} is killed"));
+            world.kill(node);
+        } else {
+            world.say(format_args!("{node} ends for another to take over"));
+            world.hand_over(node);
+        }
+        let away = world.random.duration(Duration::from_millis(1), Duration::from_secs(2));
+        world.run(away);
+        world.say(format_args!("{node} starts"));
+        world.boot(node);
+        world.run(Duration::from_secs(40));
+        expected::check(&world);
+        assert_eq!(before, moves(&world, node), "routes moved elsewhere");
+        let own = world.nodes[node].speaker.as_ref().map(|it| it.moves());
+        assert_eq!(own, Some(0), "routes moved on {node}");
+    }
+}
+
 /// Whether the simulation finds fault with a speaker that makes this mistake.
 fn notices(mistake: Mistake) -> bool {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
-    let found = (0..50).any(|seed| catch_unwind(|| run(seed, Some(mistake), false)).is_err());
+    let found = (0..50).any(|seed| {
+        catch_unwind(|| {
+            run(seed, Some(mistake), false);
+            restart(seed, Some(mistake), false);
+        })
+        .is_err()
+    });
     std::panic::set_hook(hook);
     found
 }
@@ -81,13 +120,13 @@ fn number(variable: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{variable}={text} is not a number")))
 }
 
-#[test]
-fn whatever_happened_everyone_has_exactly_the_routes_of_those_that_live() {
+/// Runs the histories of all seeds, or tells the one that is asked for.
+fn all(name: &str, seeds: u64, history: impl Fn(u64, bool) + Sync + std::panic::RefUnwindSafe) {
     if let Some(seed) = number("WARREN_SIMULATION_SEED") {
-        run(seed, None, true);
+        history(seed, true);
         return;
     }
-    let seeds = number("WARREN_SIMULATION_SEEDS").unwrap_or(SEEDS);
+    let seeds = number("WARREN_SIMULATION_SEEDS").unwrap_or(seeds);
     let next = AtomicU64::new(0);
     let failing = std::sync::Mutex::new(Vec::new());
     let work = || {
@@ -96,7 +135,7 @@ fn whatever_happened_everyone_has_exactly_the_routes_of_those_that_live() {
             if seed >= seeds || failing.lock().unwrap().len() >= 5 {
                 return;
             }
-            if catch_unwind(AssertUnwindSafe(|| run(seed, None, false))).is_err() {
+            if catch_unwind(AssertUnwindSafe(|| history(seed, false))).is_err() {
                 failing.lock().unwrap().push(seed);
             }
         }
@@ -107,9 +146,21 @@ fn whatever_happened_everyone_has_exactly_the_routes_of_those_that_live() {
     assert!(
         failing.is_empty(),
         "seeds {failing:?} fail; replay one by WARREN_SIMULATION_SEED={} \
-         cargo test -p warren-bgp --test simulation whatever -- --nocapture",
+         cargo test -p warren-bgp --test simulation {name} -- --nocapture",
         failing[0]
     );
+}
+
+#[test]
+fn whatever_happened_everyone_has_exactly_the_routes_of_those_that_live() {
+    all("whatever", SEEDS, |seed, says| {
+        run(seed, None, says);
+    });
+}
+
+#[test]
+fn a_speaker_that_restarts_moves_no_route() {
+    all("a_speaker", SEEDS / 3, |seed, says| restart(seed, None, says));
 }
 
 #[test]
@@ -126,6 +177,8 @@ fn it_notices_a_speaker_that_makes_mistakes() {
         Mistake::KeepsRoutes,
         Mistake::LosesTimers,
         Mistake::ForgetsLateComers,
+        Mistake::KeepsStaleRoutes,
+        Mistake::SelectsTooEarly,
     ] {
         assert!(notices(mistake), "{mistake:?}");
     }

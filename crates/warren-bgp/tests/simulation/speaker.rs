@@ -2,7 +2,7 @@
 //! the node. It checks what must hold after every single step.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ipnetwork::IpNetwork;
@@ -12,6 +12,11 @@ use warren_bgp::rib::{BestPath, PathChange, Rib, Session};
 use warren_bgp::session::{Action, ConnectionId, Event, HoldTime, Peer, PeerConfig, State};
 
 use crate::topology::{Identity, address, destinations, speaker};
+
+/// How long a speaker that has restarted waits for its peers' routes, for those that are there and
+/// for those that are not.
+const SELECTION_DEFERRAL: Duration = Duration::from_secs(30);
+const PRESENCE: Duration = Duration::from_secs(3);
 
 /// A mistake that a speaker is made to make, to see that the simulation notices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +29,10 @@ pub(crate) enum Mistake {
     LosesTimers,
     /// It does not announce its own routes to those that come late.
     ForgetsLateComers,
+    /// It keeps what a peer has not announced again.
+    KeepsStaleRoutes,
+    /// It selects routes at once after a restart, and says so.
+    SelectsTooEarly,
 }
 
 /// What the network is to do for a speaker.
@@ -40,6 +49,12 @@ pub(crate) struct Speaker {
     peers: BTreeMap<usize, Neighbor>,
     rib: Rib,
     table: BTreeMap<IpNetwork, BestPath>,
+    /// What the node's kernel still has of the speaker's former life.
+    former: BTreeMap<IpNetwork, BestPath>,
+    /// When it has restarted, while its route selection is deferred (RFC 4724, 4.1).
+    deferred_since: Option<Instant>,
+    /// How often a route came, went or became another.
+    moves: u32,
     mistake: Option<Mistake>,
     updates: u32,
 }
@@ -49,12 +64,38 @@ struct Neighbor {
     is_up: bool,
     /// How often a session was Established.
     ups: u32,
+    has_told_all: bool,
 }
 
 impl Speaker {
-    pub(crate) fn new(number: usize, identity: Identity, mistake: Option<Mistake>) -> Self {
-        let (peers, rib, table) = Default::default();
-        Self { number, identity, peers, rib, table, mistake, updates: 0 }
+    /// One that starts on a node whose kernel has these routes of a former life, or none.
+    pub(crate) fn new(
+        number: usize,
+        identity: Identity,
+        mistake: Option<Mistake>,
+        now: Instant,
+        former: BTreeMap<IpNetwork, BestPath>,
+    ) -> Self {
+        let (peers, mut rib, table): (_, Rib, _) = Default::default();
+        let is_restart = !former.is_empty() && identity.graceful_restart.is_some();
+        let deferred_since =
+            (is_restart && mistake != Some(Mistake::SelectsTooEarly)).then_some(now);
+        if deferred_since.is_some() {
+            rib.defer();
+        }
+        let (moves, updates) = (0, 0);
+        Self {
+            number,
+            identity,
+            peers,
+            rib,
+            table,
+            former,
+            deferred_since,
+            moves,
+            mistake,
+            updates,
+        }
     }
 
     pub(crate) fn add_peer(&mut self, peer: usize, peer_as: u32, passive: bool, seed: u64) {
@@ -67,10 +108,14 @@ impl Speaker {
             passive,
             families: vec![Family::Ipv4Unicast],
             loopback_next_hops: false,
-            graceful_restart: None,
+            graceful_restart: self.identity.graceful_restart,
         };
-        let machine = Peer::new(config, seed);
-        self.peers.insert(peer, Neighbor { machine, is_up: false, ups: 0 });
+        let mut machine = Peer::new(config, seed);
+        if self.deferred_since.is_some() {
+            machine.restarted();
+        }
+        let neighbor = Neighbor { machine, is_up: false, ups: 0, has_told_all: false };
+        self.peers.insert(peer, neighbor);
     }
 
     pub(crate) fn remove_peer(&mut self, peer: usize) {
@@ -118,6 +163,7 @@ impl Speaker {
                 other => self.take(peer, other),
             }
         }
+        self.end_deferral(now);
         self.take_changes();
         let Some(neighbor) = self.peers.get(&peer) else { return wishes };
         let is_established = neighbor.machine.state() == State::Established;
@@ -133,6 +179,7 @@ impl Speaker {
                 assert!(!neighbor.is_up, "up twice");
                 neighbor.is_up = true;
                 neighbor.ups += 1;
+                neighbor.has_told_all = false;
                 self.rib.peer_up(Session {
                     peer: from,
                     peer_as: negotiated.peer_as,
@@ -156,10 +203,15 @@ impl Speaker {
                     self.rib.peer_restarting(from, &kept);
                 }
             }
-            Action::Sweep(family) => self.rib.sweep(from, family),
+            Action::Sweep(family) => {
+                if self.mistake != Some(Mistake::KeepsStaleRoutes) {
+                    self.rib.sweep(from, family);
+                }
+            }
             Action::Update(update) => {
                 assert!(neighbor.is_up, "an update without a session");
                 self.updates += 1;
+                neighbor.has_told_all |= update.end_of_rib.is_some();
                 let lost =
                     self.mistake == Some(Mistake::LosesUpdates) && self.updates.is_multiple_of(3);
                 if !lost {
@@ -203,12 +255,61 @@ impl Speaker {
                     None => self.table.remove(&prefix),
                 };
                 assert_ne!(before, best, "a change that changes nothing");
+                if self.former.get(&prefix) != best.as_ref() {
+                    self.moves += 1;
+                }
             }
         }
     }
 
-    pub(crate) fn table(&self) -> &BTreeMap<IpNetwork, BestPath> {
-        &self.table
+    /// When to call [`wake`](Self::wake) after the start of a speaker.
+    pub(crate) const WAKES_AFTER: [Duration; 2] = [PRESENCE, SELECTION_DEFERRAL];
+
+    /// The time has come to go on although nothing has happened.
+    pub(crate) fn wake(&mut self, now: Instant) {
+        self.end_deferral(now);
+        self.take_changes();
+    }
+
+    /// What is left of a former life goes.
+    pub(crate) fn settle(&mut self) {
+        let Self { former, table, .. } = self;
+        former.retain(|prefix, _| !table.contains_key(prefix));
+        self.moves += former.len() as u32;
+        former.clear();
+    }
+
+    fn end_deferral(&mut self, now: Instant) {
+        let Some(since) = self.deferred_since else { return };
+        let waits_for = |neighbor: &Neighbor| match neighbor.machine.negotiated() {
+            Some(it) => {
+                let restart = it.graceful_restart.as_ref();
+                restart.is_some_and(|it| !it.restarting) && !neighbor.has_told_all
+            }
+            None => {
+                neighbor.ups > 0
+                    || neighbor.machine.state() >= State::OpenConfirm
+                    || now < since + PRESENCE
+            }
+        };
+        if now < since + SELECTION_DEFERRAL && self.peers.values().any(waits_for) {
+            return;
+        }
+        self.deferred_since = None;
+        self.rib.resume();
+        self.peers.values_mut().for_each(|neighbor| neighbor.machine.selected());
+    }
+
+    /// The routes of the node.
+    pub(crate) fn table(&self) -> BTreeMap<IpNetwork, BestPath> {
+        let mut table = self.former.clone();
+        table.extend(&self.table);
+        table
+    }
+
+    /// How often a route of the node came, went or became another.
+    pub(crate) fn moves(&self) -> u32 {
+        self.moves
     }
 
     pub(crate) fn peers(&self) -> impl Iterator<Item = usize> {

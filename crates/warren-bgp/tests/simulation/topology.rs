@@ -4,8 +4,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use ipnetwork::IpNetwork;
+use warren_bgp::session::{GracefulRestart, RestartTime};
 
 use crate::random::Random;
+
+/// The longest restart time, in seconds.
+pub(crate) const LONGEST_RESTART: u16 = 60;
 
 /// The AS of a mesh.
 const MESH: u32 = 64512;
@@ -18,6 +22,7 @@ pub(crate) struct Identity {
     pub(crate) as_number: u32,
     /// In seconds.
     pub(crate) hold_time: u16,
+    pub(crate) graceful_restart: Option<GracefulRestart>,
 }
 
 /// Who peers with whom, and how the network between them is.
@@ -33,7 +38,8 @@ pub(crate) struct Topology {
 }
 
 impl Topology {
-    pub(crate) fn draw(random: &mut Random) -> Self {
+    /// `restarts`: everybody can restart gracefully.
+    pub(crate) fn draw(random: &mut Random, restarts: bool) -> Self {
         let (as_numbers, pairs) = match random.below(3) {
             0 => mesh(random),
             1 => chain_of_systems(random),
@@ -42,6 +48,7 @@ impl Topology {
         let shuffle = random.below(256);
         // The smaller one of two counts.
         let hold_times = random.pick(&[[3, 3], [9, 9], [30, 30], [9, 30]]);
+        let some_restart = restarts || random.one_in(2);
         let speakers = as_numbers
             .into_iter()
             .enumerate()
@@ -51,6 +58,13 @@ impl Topology {
                 router_id: Ipv4Addr::new(192, 0, 2, (n ^ shuffle) as u8),
                 as_number,
                 hold_time: random.pick(&hold_times),
+                graceful_restart: (restarts || (some_restart && !random.one_in(4))).then(|| {
+                    GracefulRestart {
+                        restart_time: RestartTime::from_secs(random.pick(&[10, LONGEST_RESTART]))
+                            .expect("a restart time"),
+                        notification: !random.one_in(3),
+                    }
+                }),
             })
             .collect();
         let sessions = pairs

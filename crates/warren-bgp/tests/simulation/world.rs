@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
 use ipnetwork::IpNetwork;
+use warren_bgp::rib::BestPath;
 use warren_bgp::session::{ConnectionId, Event};
 
 use crate::network::{End, Network, Place, RETRANSMISSION, Segment, Side};
@@ -16,6 +17,8 @@ use crate::topology::{Topology, destinations, shared};
 pub(crate) struct Node {
     pub(crate) is_powered: bool,
     pub(crate) speaker: Option<Speaker>,
+    /// The routes that the kernel has while no speaker runs.
+    kernel: BTreeMap<IpNetwork, BestPath>,
     pub(crate) originated: BTreeSet<IpNetwork>,
     pub(crate) believes_shared: bool,
     /// Peers that its operator has stopped.
@@ -33,6 +36,8 @@ enum Happening {
     Refused { from: usize, to: usize, id: ConnectionId },
     /// Something arrives at one side of a connection.
     Arrives(Place),
+    /// Peers that are not there have had their time, or all have: then the last of a former life goes.
+    Wakes { node: usize, is_last: bool },
 }
 
 pub(crate) struct World {
@@ -56,11 +61,23 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(seed: u64, mistake: Option<Mistake>, says: bool) -> Self {
         let mut random = Random::new(seed);
-        let topology = Topology::draw(&mut random);
+        let topology = Topology::draw(&mut random, false);
+        Self::of(topology, random, mistake, says)
+    }
+
+    /// Everybody in it can restart gracefully.
+    pub(crate) fn of_restarts(seed: u64, mistake: Option<Mistake>, says: bool) -> Self {
+        let mut random = Random::new(seed);
+        let topology = Topology::draw(&mut random, true);
+        Self::of(topology, random, mistake, says)
+    }
+
+    fn of(topology: Topology, random: Random, mistake: Option<Mistake>, says: bool) -> Self {
         let start = Instant::now();
         let nodes = (0..topology.speakers.len()).map(|n| Node {
             is_powered: true,
             speaker: None,
+            kernel: BTreeMap::new(),
             originated: destinations(n)[..2].iter().copied().collect(),
             believes_shared: true,
             stopped: BTreeSet::new(),
@@ -155,6 +172,14 @@ impl World {
                 }
             }
             Happening::Arrives(place) => self.arrive(place),
+            Happening::Wakes { node, is_last } => {
+                let Some(speaker) = &mut self.nodes[node].speaker else { return };
+                speaker.wake(self.now);
+                if is_last {
+                    speaker.settle();
+                }
+                self.tell(node);
+            }
         }
     }
 
@@ -244,6 +269,12 @@ impl World {
 
     /// One step of a speaker, and what follows from it.
     pub(crate) fn drive(&mut self, node: usize, peer: usize, event: Event) {
+        self.step(node, peer, event);
+        self.tell(node);
+    }
+
+    /// The same, but that nobody is given news.
+    fn step(&mut self, node: usize, peer: usize, event: Event) {
         (node, peer).hash(&mut self.digest);
         let now = self.now;
         let Some(speaker) = &mut self.nodes[node].speaker else { return };
@@ -259,7 +290,6 @@ impl World {
         for wish in wishes {
             self.grant(node, peer, wish);
         }
-        self.tell(node);
     }
 
     fn grant(&mut self, node: usize, peer: usize, wish: Wish) {
@@ -341,7 +371,12 @@ impl World {
             return;
         }
         let identity = self.topology.speakers[node].clone();
-        self.nodes[node].speaker = Some(Speaker::new(node, identity, self.mistake));
+        let former = std::mem::take(&mut self.nodes[node].kernel);
+        let speaker = Speaker::new(node, identity, self.mistake, self.now, former);
+        self.nodes[node].speaker = Some(speaker);
+        for (wake, after) in Speaker::WAKES_AFTER.into_iter().enumerate() {
+            self.later(self.now + after, Happening::Wakes { node, is_last: wake == 1 });
+        }
         self.believe(node);
         self.originate(node);
         let peers: Vec<usize> = self.topology.peers(node).map(|(peer, _)| peer).collect();
@@ -394,7 +429,9 @@ impl World {
 
     /// The speaker's process ends without a word of its own: the kernel closes its connections.
     pub(crate) fn kill(&mut self, node: usize) {
-        self.nodes[node].speaker = None;
+        if let Some(speaker) = self.nodes[node].speaker.take() {
+            self.nodes[node].kernel = speaker.table();
+        }
         self.attempts.retain(|(from, ..)| *from != node);
         for (wire, side) in self.network.of(node) {
             let last = if self.random.one_in(2) { Segment::End } else { Segment::Reset };
@@ -406,6 +443,7 @@ impl World {
     /// The machine is off from one moment to the next.
     pub(crate) fn cut_power(&mut self, node: usize) {
         self.nodes[node].speaker = None;
+        self.nodes[node].kernel.clear();
         self.nodes[node].is_powered = false;
         self.attempts.retain(|(from, ..)| *from != node);
         for place in self.network.of(node) {
@@ -415,11 +453,23 @@ impl World {
 
     /// The speaker tells everybody and ends.
     pub(crate) fn shut_down(&mut self, node: usize) {
+        self.end(node, &Event::ManualStop);
+    }
+
+    /// The speaker ends so that another takes over.
+    pub(crate) fn hand_over(&mut self, node: usize) {
+        self.end(node, &Event::Handover);
+    }
+
+    fn end(&mut self, node: usize, event: &Event) {
+        // What becomes of its routes meanwhile concerns neither the kernel nor its peers.
+        let kernel = self.nodes[node].speaker.as_ref().map(Speaker::table);
         let peers: Vec<usize> = self.nodes[node].speaker.iter().flat_map(Speaker::peers).collect();
         for peer in peers {
-            self.drive(node, peer, Event::ManualStop);
+            self.step(node, peer, event.clone());
         }
         self.kill(node);
+        self.nodes[node].kernel = kernel.unwrap_or_default();
     }
 }
 

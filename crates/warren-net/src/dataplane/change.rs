@@ -116,7 +116,8 @@ impl Reconciler {
         }
         let changed: BTreeSet<IpNetwork> =
             before.paths.changes_to(&known.paths).into_iter().collect();
-        let plan = self.plan(standing, known, &changed, &stirred.gone)?;
+        let mut plan = self.plan(standing, known, &changed, &stirred.gone)?;
+        kernel::sort(&mut plan.write);
         if !self.carry_out(&plan) {
             return None;
         }

@@ -160,6 +160,7 @@ impl Reconciler {
         let with_ipv6 = self.view.known.uses_ipv6() || self.written.iter().any(IpNetwork::is_ipv6);
         let table = kernel::table(&mut self.socket, with_ipv6)?;
         let mut difference = diff(&desired, table, &self.realm());
+        kernel::sort(&mut difference.write);
         self.explain_held(&difference, trouble);
         // First what is missing: what goes may be what carried the packets so far.
         self.write(&difference.write, trouble)?;

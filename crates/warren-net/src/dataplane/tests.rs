@@ -478,3 +478,30 @@ fn ipv6_routes_are_kept_as_those_of_ipv4_are() {
         node.until("there is one again", |_| routes() == expected("fd00::146"));
     });
 }
+
+#[test]
+fn routes_of_one_next_hop_are_written_one_after_the_other() {
+    let route = |block: u8, action| diff::Write {
+        route: crate::desired::DesiredRoute {
+            prefix: net(&format!("172.16.{block}.0/26")),
+            action,
+            protocol: 12,
+        },
+        replace: false,
+    };
+    let via = |last: u8| crate::desired::Action::Via {
+        gateway: [192, 168, 0, last].into(),
+        device: "enp1s0".into(),
+        index: 2,
+    };
+    let mut writes = [
+        route(1, via(7)),
+        route(2, via(6)),
+        route(3, crate::desired::Action::Blackhole),
+        route(4, via(7)),
+        route(5, via(6)),
+    ];
+    kernel::sort(&mut writes);
+    let order = writes.map(|write| write.route.prefix.to_string());
+    assert_eq!(order, [3, 2, 5, 1, 4].map(|block| format!("172.16.{block}.0/26")));
+}

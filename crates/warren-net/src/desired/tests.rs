@@ -112,6 +112,15 @@ fn the_encapsulation_and_the_next_hop_choose_the_device() {
 }
 
 #[test]
+fn of_pools_in_one_another_the_smallest_says_how_packets_travel() {
+    let mut known = known(Encapsulation::IpIp, REMOTE, "192.168.0.146");
+    known.pools.insert(0, pool("172.0.0.0/8", Encapsulation::Vxlan));
+    known.pools.push(pool("172.16.103.0/24", Encapsulation::None));
+    let said = outcome(&known, &links());
+    assert_eq!(said, "172.16.103.64/26 via 192.168.0.146 dev enp1s0 proto bird onlink");
+}
+
+#[test]
 fn ipv6_goes_plainly_to_neighbours_and_never_through_the_tunnel() {
     use Encapsulation::{IpIp, IpIpCrossSubnet, None};
     let (near, far) = ("fd00::146", "fd99::5");

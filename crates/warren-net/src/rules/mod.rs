@@ -21,11 +21,12 @@ mod others;
 mod tests;
 mod words;
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnetwork::{IpNetwork, Ipv4Network};
-use warren_types::pool::Pool;
+use warren_types::pool::{Pool, contains};
 
 use crate::desired::{Known, TUNNEL, uses_tunnel};
 
@@ -151,9 +152,21 @@ fn postrouting(known: &Known, pools: &[(&Pool, Ipv4Network)]) -> Vec<Rule> {
         rules.push(rule([tunnel], Verdict::Return));
         let inside = pools.iter().map(|(_, cidr)| Match::Destination(*cidr));
         rules.extend(inside.map(|inside| rule([inside], Verdict::Return)));
-        let outgoing = pools.iter().filter(|(pool, _)| pool.nat_outgoing);
-        let outgoing = outgoing.map(|(_, cidr)| rule([Match::Source(*cidr)], Verdict::Masquerade));
-        rules.extend(outgoing);
+        // Of pools in one another the smallest decides.
+        let mut outgoing: Vec<_> = pools.iter().collect();
+        outgoing.sort_by_key(|(_, cidr)| Reverse(cidr.prefix()));
+        let verdict = |pool: &Pool| match pool.nat_outgoing {
+            true => Some(Verdict::Masquerade),
+            false => pools
+                .iter()
+                .any(|(other, _)| other.nat_outgoing && contains(&other.cidr, &pool.cidr))
+                .then_some(Verdict::Return),
+        };
+        rules.extend(
+            outgoing
+                .iter()
+                .filter_map(|(pool, cidr)| Some(rule([Match::Source(*cidr)], verdict(pool)?))),
+        );
     }
     rules
 }

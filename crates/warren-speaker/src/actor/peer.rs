@@ -40,7 +40,7 @@ impl Neighbor {
             hold_time: settings.hold_time,
             connect_retry: ConnectRetry::default(),
             passive: settings.passive,
-            families: vec![Family::Ipv4Unicast],
+            families: settings.families(),
             loopback_next_hops: settings.address.is_loopback(),
             graceful_restart: settings.graceful_restart,
         };

@@ -191,7 +191,7 @@ impl Actor {
             peer_as: negotiated.peer_as,
             peer_router_id: negotiated.peer_router_id,
             local_address: local.ip().to_canonical(),
-            other_address: None,
+            other_address: settings.other_address,
             local_as: settings.local_as.unwrap_or(self.config.local_as),
             local_router_id: self.config.router_id,
             cluster_id: self.config.cluster_id.unwrap_or(self.config.router_id),

@@ -1,7 +1,7 @@
 //! What the API server has said, apart from what the configuration makes of it.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use ipnetwork::IpNetwork;
 use k8s_openapi::api::core::v1::Node;
@@ -24,6 +24,9 @@ pub struct Cluster {
 pub struct Member {
     /// Its InternalIP, the IPv4 one where it has several.
     pub address: Option<IpAddr>,
+    /// Its first IPv6 InternalIP.
+    #[serde(default)]
+    pub ipv6_address: Option<Ipv6Addr>,
     /// Its pod CIDRs.
     pub blocks: Vec<IpNetwork>,
     /// Whether its labels say that no agent runs there, by which it is nobody's peer.
@@ -39,17 +42,26 @@ const OS_LABEL: &str = "kubernetes.io/os";
 
 impl From<&Node> for Member {
     fn from(node: &Node) -> Self {
-        Self { address: address(node), blocks: blocks(node), agentless: agentless(node) }
+        let addresses = addresses(node);
+        let ipv4 = addresses.iter().find(|address| address.is_ipv4());
+        Self {
+            address: ipv4.or(addresses.first()).copied(),
+            ipv6_address: addresses.iter().find_map(|address| match address {
+                IpAddr::V6(address) => Some(*address),
+                IpAddr::V4(_) => None,
+            }),
+            blocks: blocks(node),
+            agentless: agentless(node),
+        }
     }
 }
 
-fn address(node: &Node) -> Option<IpAddr> {
+fn addresses(node: &Node) -> Vec<IpAddr> {
     let addresses = node.status.iter().flat_map(|status| status.addresses.iter().flatten());
-    let internal: Vec<IpAddr> = addresses
+    addresses
         .filter(|address| address.type_ == "InternalIP")
         .filter_map(|address| address.address.parse().ok())
-        .collect();
-    internal.iter().find(|address| address.is_ipv4()).or(internal.first()).copied()
+        .collect()
 }
 
 fn agentless(node: &Node) -> bool {

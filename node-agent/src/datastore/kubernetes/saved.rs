@@ -116,6 +116,7 @@ mod tests {
     fn cluster() -> Cluster {
         let member = Member {
             address: Some([10, 77, 0, 11].into()),
+            ipv6_address: Some("fd00::11".parse().unwrap()),
             blocks: vec!["10.244.0.0/24".parse().unwrap(), "fd00:1::/64".parse().unwrap()],
             agentless: true,
         };

@@ -31,11 +31,12 @@ pub fn snapshot(config: &Config, name: &str, cluster: &Cluster) -> Snapshot {
         )),
         Some(own) => problems.extend(wants(config, name, own)),
     }
+    let ipv6_address = config.node.ipv6_address.or_else(|| own.and_then(|own| own.ipv6_address));
     let blocks = own.map_or(&[][..], |own| &own.blocks);
-    // IPv6 blocks are known of other nodes and kept, but this version routes IPv4 only.
+    // Without an address of its own the node could be no next hop of IPv6: it does without.
     let (blocks, stray): (Vec<_>, Vec<_>) = blocks
         .iter()
-        .filter(|block| block.is_ipv4())
+        .filter(|block| block.is_ipv4() || ipv6_address.is_some())
         .copied()
         .partition(|block| pool::holding(&pools, block).is_some());
     if !pools.is_empty() {
@@ -49,15 +50,22 @@ pub fn snapshot(config: &Config, name: &str, cluster: &Cluster) -> Snapshot {
     let node_address = config.node.address.or_else(|| own.and_then(|own| own.address));
     Snapshot {
         node_address: node_address.map_or(NodeAddress::Awaited, NodeAddress::Is),
+        ipv6_address,
         pools,
         blocks,
         peers: peers(config, name, cluster, node_address),
-        owners: others(name, cluster)
-            .filter_map(|(_, node)| Some((node.address?, &node.blocks)))
-            .flat_map(|(address, blocks)| blocks.iter().map(move |block| (*block, address)))
-            .collect(),
+        owners: others(name, cluster).flat_map(|(_, node)| owned(node)).collect(),
         problems,
     }
+}
+
+/// The blocks of a node, each with the address that it announces them with.
+fn owned(node: &Member) -> impl Iterator<Item = (IpNetwork, IpAddr)> {
+    let ipv6 = node.ipv6_address.map(IpAddr::V6);
+    node.blocks.iter().filter_map(move |block| {
+        let address = ipv6.filter(|_| block.is_ipv6()).or(node.address)?;
+        Some((*block, address))
+    })
 }
 
 /// What this node's own Node lacks.
@@ -71,8 +79,11 @@ fn wants(config: &Config, name: &str, own: &Member) -> Vec<String> {
             "node {name} has no podCIDR: the controller manager gives it one with \
              --allocate-node-cidrs and --cluster-cidr"
         ));
-    } else if own.blocks.iter().all(IpNetwork::is_ipv6) {
-        wants.push(format!("node {name} has no IPv4 podCIDR: this version routes IPv4 only"));
+    } else if own.blocks.iter().all(IpNetwork::is_ipv6)
+        && own.ipv6_address.is_none()
+        && config.node.ipv6_address.is_none()
+    {
+        wants.push(format!("node {name} has podCIDRs of IPv6 only, and no IPv6 InternalIP"));
     }
     wants
 }

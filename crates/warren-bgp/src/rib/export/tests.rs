@@ -213,6 +213,17 @@ fn the_next_hop_is_as_the_peers_policy_says() {
     }
 }
 
+#[test]
+fn where_rules_are_required_an_external_peer_is_told_nothing_without_one() {
+    let prefix = "172.16.0.0/26".parse().unwrap();
+    let strict = PeerPolicy { requires_rules: true, ..PeerPolicy::default() };
+    let (inside, outside) = (internal(6), external(5, 65001));
+    assert_eq!(target(&outside, &strict).pass(&prefix, None), None);
+    assert_eq!(target(&inside, &strict).pass(&prefix, None), Some(passed(&inside)));
+    let with_rule = PeerPolicy { export: vec![marking(7)], ..strict };
+    assert_eq!(target(&outside, &with_rule).pass(&prefix, None), Some(passed(&outside)));
+}
+
 fn marking(community: u32) -> Rule {
     Rule {
         family: Family::Ipv4Unicast,

@@ -175,6 +175,7 @@ impl Connection {
                 Ending::Final
             }
             FsmEvent::NotifMsg(told) if told.is_hard_reset() => Ending::Final,
+            FsmEvent::NotifMsg(told) if told.is_collision() => Ending::Collided,
             _ => Ending::Told,
         };
         let stays = matches!(

@@ -247,7 +247,9 @@ impl Connection {
     ) {
         let restart = self.negotiated().and_then(|it| it.graceful_restart.clone());
         if let Some(mut notification) = notification {
-            if ending == Ending::Final && restart.as_ref().is_some_and(|it| it.notification) {
+            // Only an Established session has routes to be forgotten.
+            let is_hard = ending == Ending::Final && self.state == State::Established;
+            if is_hard && restart.as_ref().is_some_and(|it| it.notification) {
                 notification = notification.into_hard_reset();
             }
             self.send(notification::encode(&notification), shared);
@@ -255,7 +257,8 @@ impl Connection {
         self.drop_transport(shared);
         if self.state == State::Established {
             shared.plain_open = false;
-            let kept = shared.stale.keep(now, ending, restart.as_ref());
+            let (swept, kept) = shared.stale.keep(now, ending, restart.as_ref());
+            shared.actions.extend(swept.into_iter().map(Action::Sweep));
             shared.actions.push(Action::Down { reason: reason.clone(), kept });
         }
         shared.last_error = Some(reason);

@@ -237,7 +237,7 @@ fn a_peer_that_has_forgotten_the_session_takes_its_place_with_its_open() {
     solo.now += seconds(10);
     assert_eq!(solo.accept(), ["send 3 OPEN"]);
     let done = solo.open(3, &open_with(|_| {}));
-    assert_eq!(done, ["close 2", "down, kept", "send 3 KEEPALIVE"]);
+    assert_eq!(done, ["close 2", "sweep", "down, kept", "send 3 KEEPALIVE"]);
     assert_eq!(solo.keepalive(3), ["up"]);
 }
 

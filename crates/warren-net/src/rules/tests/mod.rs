@@ -129,6 +129,21 @@ fn a_pool_without_masquerade_is_inside_all_the_same() {
 }
 
 #[test]
+fn of_pools_in_one_another_the_smallest_says_whether_to_masquerade() {
+    let sources = |outer: bool, inner: bool| -> Vec<String> {
+        let mut known = known(Encapsulation::None, outer);
+        known.pools.push(pool("172.16.52.0/24", Encapsulation::None, inner));
+        let chains = rules(&known).chains;
+        let words = chains.iter().flat_map(|chain| &chain.rules).map(ToString::to_string);
+        words.filter(|words| words.starts_with("ip saddr")).collect()
+    };
+    let outer = "ip saddr 172.16.0.0/16 masquerade fully-random";
+    assert_eq!(sources(true, false), ["ip saddr 172.16.52.0/24 return", outer]);
+    assert_eq!(sources(false, true), ["ip saddr 172.16.52.0/24 masquerade fully-random"]);
+    assert!(sources(false, false).is_empty());
+}
+
+#[test]
 fn while_nothing_is_known_there_are_no_rules() {
     let nothing = Known {
         node_address: None,

@@ -1,5 +1,8 @@
 //! What follows from what is known, without any server.
 
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
 use serde_json::json;
 
 use super::config;
@@ -65,7 +68,7 @@ fn kubeadms_subnets_are_the_pools_where_the_configuration_names_none() {
 }
 
 #[test]
-fn ipv6_is_known_of_others_but_not_used_here() {
+fn ipv6_blocks_go_with_the_ipv6_address_of_their_node() {
     let mut dual = node("node2", "fd00::12", "10.244.1.0/24");
     dual["spec"]["podCIDRs"] = json!(["10.244.1.0/24", "fd00:1::/64"]);
     dual["status"]["addresses"]
@@ -74,16 +77,26 @@ fn ipv6_is_known_of_others_but_not_used_here() {
         .push(json!({"type": "InternalIP", "address": "10.77.0.12"}));
     let dual = member(dual);
     let mut known = cluster(&[("node3", "fd00::13", "fd00:2::/64")]);
-    known
-        .nodes
-        .insert("node1".into(), Member { address: Some([10, 77, 0, 11].into()), ..dual.clone() });
+    let address = Some([10, 77, 0, 11].into());
+    let own = Member { address, ipv6_address: None, ..dual.clone() };
+    known.nodes.insert("node1".into(), own);
     known.nodes.insert("node2".into(), dual);
     known.pod_subnets = vec!["10.244.0.0/16".parse().unwrap(), "fd00::/16".parse().unwrap()];
     let snapshot = settle("", &known);
-    assert_eq!(snapshot.blocks, ["10.244.1.0/24".parse().unwrap()]);
+    let both: [IpNetwork; 2] = ["10.244.1.0/24".parse().unwrap(), "fd00:1::/64".parse().unwrap()];
+    assert_eq!(snapshot.blocks, both[..1], "without an IPv6 address there is no IPv6");
     assert_eq!(super::peers(&snapshot), ["node2"], "node3 has no IPv4 address");
-    assert_eq!(snapshot.owners.len(), 3, "{:?}", snapshot.owners);
+    let addresses: Vec<IpAddr> = snapshot.owners.iter().map(|(_, address)| *address).collect();
+    let expected = ["10.77.0.12", "fd00::12", "fd00::13"];
+    assert_eq!(addresses, expected.map(|address| address.parse::<IpAddr>().unwrap()));
     assert!(snapshot.problems.is_empty(), "{:?}", snapshot.problems);
+
+    known.nodes.get_mut("node1").unwrap().ipv6_address = Some("fd00::11".parse().unwrap());
+    let snapshot = settle("", &known);
+    assert_eq!(snapshot.blocks, both);
+    assert_eq!(snapshot.ipv6_address, Some("fd00::11".parse().unwrap()));
+    let configured = settle("node: {ipv6Address: fd00::99}", &known);
+    assert_eq!(configured.ipv6_address, Some("fd00::99".parse().unwrap()));
 }
 
 #[test]
@@ -146,7 +159,7 @@ fn whatever_is_missing_is_said_with_what_to_do() {
         (super::POOLS, Cluster::default(), "no node called node1: set NODE_NAME"),
         (super::POOLS, without("address"), "no InternalIP yet"),
         (super::POOLS, without("block"), "--allocate-node-cidrs"),
-        (super::POOLS, without("IPv4"), "no IPv4 podCIDR"),
+        (super::POOLS, without("IPv4"), "no IPv6 InternalIP"),
         ("", cluster(&NODES), "set `pools`"),
         (
             "pools: [{cidr: 10.0.0.0/16}]",
