@@ -57,8 +57,9 @@ pub async fn access() -> anyhow::Result<Option<Config>> {
 /// A client whose every successful answer is told by `heard`.
 ///
 /// # Errors
-/// TLS cannot be set up.
+/// A proxy is asked for, or TLS cannot be set up.
 pub fn client(mut config: Config, heard: channel::Sender<()>) -> anyhow::Result<Client> {
+    anyhow::ensure!(config.proxy_url.is_none(), "a proxy to the API server is not supported");
     let token_file = config.auth_info.token_file.take().map(PathBuf::from);
     let mut http = HttpConnector::new();
     http.enforce_http(false);
