@@ -19,15 +19,22 @@ pub fn del(conf: &NetConf, attachment: &Attachment, line: &mut Line) -> Result<(
     let store = Store::new(&conf.run_dir);
     let mut failures = Vec::new();
     let mut removed = Vec::new();
-    for entry in store.find(&attachment.owner)? {
-        line.field("host", &entry.host_interface);
-        match remove::attachment(&store, &entry) {
-            Ok(freed) => {
-                freed.iter().flatten().for_each(|address| line.field("address", address));
-            }
-            Err(failure) => failures.push(failure),
+    // Until there are none: an ADD that is under way may just have written the first of two records.
+    while failures.is_empty() {
+        let entries = store.find(&attachment.owner)?;
+        if entries.is_empty() {
+            break;
         }
-        removed.push(entry.host_interface);
+        for entry in entries {
+            line.field("host", &entry.host_interface);
+            match remove::attachment(&store, &entry) {
+                Ok(freed) => {
+                    freed.iter().flatten().for_each(|address| line.field("address", address));
+                }
+                Err(failure) => failures.push(failure),
+            }
+            removed.push(entry.host_interface);
+        }
     }
     line.phase(Phase::Remove);
     let mut names = unrecorded(conf, attachment);

@@ -75,6 +75,7 @@ impl World {
             peer_as,
             router_id: US,
             hold_time: hold_time.unwrap_or_default(),
+            keepalive: None,
             connect_retry: Default::default(),
             passive: flags & 8 != 0,
             families: vec![Family::Ipv4Unicast],

@@ -37,9 +37,13 @@ fn all(cluster: &mut Cluster) -> Result<()> {
     }
     cluster.uninstall()?;
     let everything = "all,configmap,serviceaccount,role,rolebinding,clusterrole,clusterrolebinding";
-    let names = cluster.kubectl.run(&["get", everything, "--all-namespaces", "--output=name"])?;
-    let left: Vec<_> = names.lines().filter(|name| name.contains("warren")).collect();
-    ensure!(left.is_empty(), "{left:?}");
+    eventually("no name of Warren is left at the API server", PATIENCE, || {
+        let names =
+            cluster.kubectl.run(&["get", everything, "--all-namespaces", "--output=name"])?;
+        let left: Vec<_> = names.lines().filter(|name| name.contains("warren")).collect();
+        ensure!(left.is_empty(), "{left:?}");
+        Ok(())
+    })?;
     for number in [1, 2] {
         expect_as_before(cluster, number)?;
     }

@@ -15,7 +15,7 @@ use tests::lab::Lab;
 use tests::lab::command::{Outcome, run_and_kill};
 use tests::trial::trial;
 
-use crate::runtime::{Runtime, Sandbox, address};
+use crate::runtime::{Runtime, Sandbox, TUNNEL_ADDRESS, address};
 use crate::traced::{self, Fate};
 
 pub fn trials() -> Vec<Trial> {
@@ -58,6 +58,8 @@ struct Worker {
 
 fn kills(lab: &Lab) -> Result<()> {
     let runtime = Runtime::new(lab)?;
+    // Hardly more than there are pods: an address that becomes free is given again before long.
+    runtime.describe(&["172.16.52.128/28", "172.16.52.144/29"], &[TUNNEL_ADDRESS])?;
     let seed = seed()?;
     eprintln!("the random kills' seed is {seed}; {SEED}={seed} repeats them");
     let crowd = Crowd {

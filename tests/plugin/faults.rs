@@ -20,8 +20,8 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-/// The fewest faults that there are in a command; with less, calls were overlooked.
-const FEWEST: usize = 20;
+/// More errors than any call is made to return.
+const ERRORS: usize = 4;
 
 /// The errors that a system call is made to return. Those that programs need not expect of it are not
 /// among them: nothing of stat, and nothing that only ends something, such as close.
@@ -48,6 +48,12 @@ fn errors_of(call: &Call) -> Vec<Errno> {
     }
 }
 
+/// The calls that give a file another name.
+#[cfg(target_arch = "x86_64")]
+const RENAMES: [i64; 3] = [libc::SYS_rename, libc::SYS_renameat, libc::SYS_renameat2];
+#[cfg(not(target_arch = "x86_64"))]
+const RENAMES: [i64; 2] = [libc::SYS_renameat, libc::SYS_renameat2];
+
 /// Whether a command begins its work with this call: it looks at its standard input. What is before
 /// is the loader's and the language's, which may end the program as they like.
 fn begins(call: &Call) -> bool {
@@ -62,41 +68,55 @@ struct Fault {
     error: usize,
 }
 
+/// What became of a fault. Which calls there are differs a little from one run to the next.
+#[derive(Debug, Default)]
+struct Tried {
+    /// What was struck, and with what, unless the call has fewer errors.
+    struck: Option<(Errno, Call)>,
+    /// How many calls there were that can fail.
+    calls: usize,
+}
+
 fn added(lab: &Lab) -> Result<()> {
-    let runtime = Runtime::new(lab)?;
-    with_every_fault(|fault| {
+    let runtime = Runtime::dual_stack(lab)?;
+    let struck = with_every_fault(|fault| {
         let first = runtime.sandbox("nginx")?;
-        let (outcome, struck) = run_with(&runtime, "ADD", &first, fault)?;
+        let (outcome, tried) = run_with(&runtime, "ADD", &first, fault)?;
         if outcome.success() {
             let answer: Value = serde_json::from_str(&outcome.stdout).context("no answer")?;
             runtime.expect_connected_alone(&first, &answer).context("it succeeded")?;
-        } else if !said_why(&outcome, struck)?.contains("a DEL has to follow") {
+        } else if !said_why(&outcome, tried.struck)?.contains("a DEL has to follow") {
             runtime.expect_nothing_left().context("it failed")?;
         }
         runtime.del(&first)?;
         runtime.expect_nothing_left().context("after the DEL")?;
         runtime.end(&first)?;
         connect_anew(&runtime)?;
-        Ok(struck)
+        Ok(tried)
     })?;
+    let answers = |call: &Call| call.number == libc::SYS_write && call.arguments[0] == 1;
+    ensure!(struck.iter().any(answers), "it was not struck to the end: {struck:?}");
     runtime.expect_no_namespace_left()
 }
 
 fn deleted(lab: &Lab) -> Result<()> {
     let runtime = Runtime::new(lab)?;
-    with_every_fault(|fault| {
+    let struck = with_every_fault(|fault| {
         let first = runtime.sandbox("nginx")?;
         runtime.add(&first)?;
-        let (outcome, struck) = run_with(&runtime, "DEL", &first, fault)?;
+        let (outcome, tried) = run_with(&runtime, "DEL", &first, fault)?;
         if !outcome.success() {
-            said_why(&outcome, struck)?;
+            said_why(&outcome, tried.struck)?;
             runtime.del(&first).context("DEL again")?;
         }
         runtime.expect_nothing_left()?;
         runtime.end(&first)?;
         connect_anew(&runtime)?;
-        Ok(struck)
+        Ok(tried)
     })?;
+    // It frees the addresses last.
+    let frees = |call: &Call| RENAMES.contains(&call.number);
+    ensure!(struck.iter().any(frees), "it was not struck to the end: {struck:?}");
     runtime.expect_no_namespace_left()
 }
 
@@ -109,25 +129,22 @@ fn connect_anew(runtime: &Runtime) -> Result<()> {
     runtime.expect_nothing_left()
 }
 
-/// Plays `scene` with each fault. It tells which error struck which call, and how many there are for
-/// that call; none if the command has no such call.
-fn with_every_fault(scene: impl Fn(Fault) -> Result<Option<(Errno, Call)>>) -> Result<()> {
-    let mut faults = 0;
+/// Plays `scene` with each fault; what was struck.
+fn with_every_fault(scene: impl Fn(Fault) -> Result<Tried>) -> Result<Vec<Call>> {
+    let mut all = Vec::new();
     for call in 0.. {
-        let mut errors = 1;
-        let mut error = 0;
-        while error < errors {
+        for error in 0..ERRORS {
             let fault = Fault { call, error };
-            let Some((_, struck)) = scene(fault).with_context(|| format!("with {fault:?}"))? else {
-                ensure!(faults >= FEWEST, "only {faults} faults were tried");
-                return Ok(());
-            };
-            errors = errors_of(&struck).len();
-            error += 1;
-            faults += 1;
+            let Tried { struck, calls } =
+                scene(fault).with_context(|| format!("with {fault:?}"))?;
+            if calls <= call {
+                return Ok(all);
+            }
+            let Some((_, call)) = struck else { break };
+            all.push(call);
         }
     }
-    Ok(())
+    Ok(all)
 }
 
 /// Runs a command with a fault: what came of it, and what was struck.
@@ -136,10 +153,9 @@ fn run_with(
     verb: &str,
     sandbox: &Sandbox,
     fault: Fault,
-) -> Result<(Outcome, Option<(Errno, Call)>)> {
+) -> Result<(Outcome, Tried)> {
     let mut begun = false;
-    let mut seen = 0;
-    let mut struck = None;
+    let mut tried = Tried::default();
     let command = runtime.command(verb, sandbox)?;
     let input = runtime.netconf(&Value::Null).to_string();
     let outcome = traced::run(&command, &input, |call| {
@@ -148,16 +164,16 @@ fn run_with(
         if !begun || errors.is_empty() {
             return Fate::Happens;
         }
-        seen += 1;
+        tried.calls += 1;
         match errors.get(fault.error) {
-            Some(&error) if seen == fault.call + 1 => {
-                struck = Some((error, *call));
+            Some(&error) if tried.calls == fault.call + 1 => {
+                tried.struck = Some((error, *call));
                 Fate::Fails(error)
             }
             _ => Fate::Happens,
         }
     })?;
-    Ok((outcome, struck))
+    Ok((outcome, tried))
 }
 
 /// That a command that failed says why in the protocol's words; what it says.

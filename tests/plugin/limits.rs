@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Barrier;
+use std::thread::ScopedJoinHandle;
+use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use libtest_mimic::Trial;
@@ -16,12 +17,14 @@ use tests::lab::wait::{SOON, eventually};
 use tests::trial::trial;
 
 use crate::runtime::{BLOCK, Runtime, Sandbox, TUNNEL_ADDRESS, address};
+use crate::traced::{self, Fate};
 
 pub fn trials() -> Vec<Trial> {
     vec![
         trial("the 63rd address of a block of 64 is given and the 64th pod refused", full),
         trial("three hundred pods on a node are all connected, and leave nothing", many),
         trial("of two ADDs for one container at once one connects it", twice),
+        trial("a DEL that comes at any system call of an ADD leaves all or nothing", overtaken),
         trial("a lock whose holder is killed keeps nobody waiting", stale_lock),
         trial("a path that is no network namespace is named, whatever it is", no_namespace),
         trial("the names in CNI_ARGS may be odd or long", odd_names),
@@ -86,12 +89,25 @@ fn many(lab: &Lab) -> Result<()> {
 
 fn twice(lab: &Lab) -> Result<()> {
     let runtime = Runtime::new(lab)?;
-    for _ in 0..10 {
+    let lock = make_lock(&runtime)?;
+    for _ in 0..3 {
         let pod = runtime.sandbox("nginx")?;
-        let start = Barrier::new(2);
-        let outcomes = at_once(&[(); 2], |()| {
-            start.wait();
-            runtime.call("ADD", &pod, &Value::Null)
+        let held = fs::File::open(&lock)?;
+        held.lock()?;
+        let outcomes = std::thread::scope(|scope| {
+            let adds = [(); 2].map(|()| scope.spawn(|| runtime.call("ADD", &pod, &Value::Null)));
+            let both = eventually("both ADDs wait for the lock", SOON, || {
+                let waiting = runtime.waiting()?;
+                ensure!(waiting == 2, "{waiting} wait");
+                Ok(())
+            });
+            // In any case, or they would never end.
+            drop(held);
+            let join = |add: ScopedJoinHandle<'_, Result<Outcome>>| {
+                add.join().map_err(|_| anyhow!("an ADD panicked"))?
+            };
+            let outcomes: Result<Vec<_>> = adds.into_iter().map(join).collect();
+            both.and(outcomes)
         })?;
         let (connected, refused): (Vec<_>, Vec<_>) =
             outcomes.into_iter().partition(Outcome::success);
@@ -110,28 +126,71 @@ fn twice(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
+fn overtaken(lab: &Lab) -> Result<()> {
+    let runtime = Runtime::dual_stack(lab)?;
+    let mut positions = 1..;
+    let mut is_over = false;
+    while let (false, Some(position)) = (is_over, positions.next()) {
+        let pod = runtime.sandbox("nginx")?;
+        let command = runtime.command("ADD", &pod)?;
+        let input = runtime.netconf(&Value::Null).to_string();
+        let (added, deleted) = std::thread::scope(|scope| {
+            let mut del = None;
+            let added = traced::run(&command, &input, |call| {
+                if call.position == position {
+                    let thread = scope.spawn(|| runtime.call("DEL", &pod, &Value::Null));
+                    // A few milliseconds: it is not worth while to look more seldom.
+                    let deadline = Instant::now() + SOON;
+                    while !thread.is_finished()
+                        && !runtime.waiting().is_ok_and(|waiting| waiting == 1)
+                        && Instant::now() < deadline
+                    {
+                        std::thread::yield_now();
+                    }
+                    del = Some(thread);
+                }
+                Fate::Happens
+            });
+            let deleted = del.map(|thread| {
+                let outcome = thread.join().map_err(|_| anyhow!("the DEL panicked"))?;
+                outcome?.ok()
+            });
+            (added, deleted)
+        });
+        let answer = serde_json::from_str(&added?.ok()?)?;
+        is_over = deleted.is_none();
+        deleted.transpose()?;
+        let context = || format!("the DEL came before system call {position}");
+        if runtime.entries()?.is_empty() {
+            runtime.expect_nothing_left().with_context(context)?;
+        } else {
+            runtime.expect_connected_alone(&pod, &answer).with_context(context)?;
+            runtime.del(&pod)?;
+            runtime.expect_nothing_left()?;
+        }
+        runtime.end(&pod)?;
+    }
+    Ok(())
+}
+
 fn stale_lock(lab: &Lab) -> Result<()> {
     let runtime = Runtime::new(lab)?;
+    let lock = make_lock(&runtime)?;
     let pod = runtime.sandbox("nginx")?;
-    runtime.add(&pod)?;
-    runtime.del(&pod)?;
-    let lock = runtime.run_dir().ipam().join("lock");
-    let inode = format!(":{} ", fs::metadata(&lock)?.ino());
-    let locks = |waiting: bool| {
-        let lines = fs::read_to_string("/proc/locks").unwrap_or_default();
-        lines.lines().filter(|l| l.contains(&inode) && l.contains("->") == waiting).count()
-    };
+    let log = runtime.node.directory().join("holder");
     let mut command = Command::new("flock");
-    command.arg("--no-fork").arg(&lock).args(["sleep", "infinity"]);
-    let mut holder = Process::start(&mut command, &runtime.node.directory().join("holder"))?;
-    let expect = |waiting: bool| {
-        ensure!(locks(waiting) == 1, "not seen in /proc/locks");
+    command.arg("--no-fork").arg(&lock).args(["sh", "-c", "echo held; exec sleep infinity"]);
+    let mut holder = Process::start(&mut command, &log)?;
+    eventually("the lock is held", SOON, || {
+        ensure!(fs::read_to_string(&log)? == "held\n", "it does not say so");
         Ok(())
-    };
-    eventually("the lock is held", SOON, || expect(false))?;
+    })?;
     let answer = std::thread::scope(|scope| {
         let add = scope.spawn(|| runtime.add(&pod));
-        let waits = eventually("the ADD waits for it", SOON, || expect(true));
+        let waits = eventually("the ADD waits for it", SOON, || {
+            ensure!(runtime.waiting()? == 1, "it does not");
+            Ok(())
+        });
         // In any case, or the ADD would never end.
         holder.end(Signal::SIGKILL)?;
         let answer = add.join().map_err(|_| anyhow!("the ADD panicked"))?;
@@ -140,6 +199,15 @@ fn stale_lock(lab: &Lab) -> Result<()> {
     runtime.expect_connected_alone(&pod, &answer)?;
     runtime.del(&pod)?;
     runtime.expect_nothing_left()
+}
+
+/// The lock that every ADD takes.
+fn make_lock(runtime: &Runtime) -> Result<PathBuf> {
+    let pod = runtime.sandbox("earlier")?;
+    runtime.add(&pod)?;
+    runtime.del(&pod)?;
+    runtime.end(&pod)?;
+    Ok(runtime.run_dir().ipam().join("lock"))
 }
 
 fn no_namespace(lab: &Lab) -> Result<()> {

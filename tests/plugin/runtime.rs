@@ -3,11 +3,13 @@
 
 use std::fs;
 use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, ensure};
+use nix::libc;
 use serde_json::{Value, json};
 use tests::lab::Lab;
 use tests::lab::command::{Outcome, run};
@@ -248,6 +250,21 @@ impl Runtime {
         let listing = Store::new(&self.run_dir()).list().context("cannot list the records")?;
         ensure!(listing.unknown.is_empty(), "there are files: {:?}", listing.unknown);
         Ok(listing.entries)
+    }
+
+    /// How many processes wait for a lock in the run directory.
+    pub fn waiting(&self) -> Result<usize> {
+        let locks = fs::read_to_string("/proc/locks").context("cannot read /proc/locks")?;
+        let mut waiting = 0;
+        for path in files(self.run_dir().path().to_owned())? {
+            // It may have gone meanwhile, and nobody waits for it then.
+            let Ok(file) = fs::symlink_metadata(&path) else { continue };
+            let (major, minor) = (libc::major(file.dev()), libc::minor(file.dev()));
+            let name = format!(" {major:02x}:{minor:02x}:{} ", file.ino());
+            let waits = |line: &&str| line.contains("->") && line.contains(&name);
+            waiting += locks.lines().filter(waits).count();
+        }
+        Ok(waiting)
     }
 
     /// The names of the pods' interfaces on the node.

@@ -2,14 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::net::UdpSocket;
-use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
-use crate::support::{Call, Node, Sandbox, ip, pod, run, with_result};
+use crate::support::{Call, Node, Sandbox, ip, pod, with_result};
 use serde_json::{Value, json};
 use warren_net::pod::host_interfaces;
-use warren_types::node::NodeDescription;
-use warren_types::report::{self, Report};
 
 #[test]
 fn a_pod_is_connected_checked_and_disconnected_in_every_version() {
@@ -250,6 +247,31 @@ fn a_del_that_fails_keeps_the_record_for_the_next_one() {
 }
 
 #[test]
+fn a_full_disk_keeps_pods_from_starting_and_none_from_ending() {
+    let node = Node::new();
+    // A tmpfs of its own, which only this thread and what it starts see.
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
+    let run_dir = node.run_dir().path().to_str().unwrap().to_owned();
+    for arguments in
+        [&["--make-rprivate", "/"][..], &["-t", "tmpfs", "-o", "size=64k", "none", &run_dir]]
+    {
+        assert!(std::process::Command::new("mount").args(arguments).status().unwrap().success());
+    }
+    node.describe("172.16.52.128/26", &[]);
+    let sandboxes = [Sandbox::new(), Sandbox::new()];
+    let [first, second] = [("a", 0), ("b", 1)].map(|(id, i)| pod(id, id, &sandboxes[i]));
+    node.call("ADD", &first).ok();
+    let mut filler = std::fs::File::create(node.run_dir().path().join("filler")).unwrap();
+    while std::io::Write::write(&mut filler, &[0; 4096]).is_ok() {}
+    let (code, message) = node.call("ADD", &second).error();
+    assert!(code == 103 && message.contains("No space left on device"), "{code} {message}");
+    assert_eq!(host_interfaces().unwrap().len(), 1);
+    node.call("DEL", &first).ok();
+    node.call("DEL", &second).ok();
+    node.assert_nothing_left();
+}
+
+#[test]
 fn gc_removes_what_the_runtime_forgot_and_nothing_else() {
     let node = Node::new();
     let sandboxes: Vec<_> = (0..4).map(|_| Sandbox::new()).collect();
@@ -278,61 +300,6 @@ fn gc_removes_what_the_runtime_forgot_and_nothing_else() {
 }
 
 #[test]
-fn status_says_why_no_pod_could_start() {
-    let undescribed = Node::undescribed();
-    let (code, message) = undescribed.call("STATUS", &Call::default()).error();
-    assert_eq!(code, 50);
-    assert!(message.contains("no agent has described this node yet"), "{message}");
-
-    let node = Node::new();
-    node.describe("10.0.0.0/31", &["10.0.0.0"]);
-    assert_eq!(node.call("STATUS", &Call::default()).ok(), Value::Null);
-    let sandbox = Sandbox::new();
-    let call = pod("nginx", "a", &sandbox);
-    node.call("ADD", &call).ok();
-    let (code, message) = node.call("STATUS", &Call::default()).error();
-    assert_eq!((code, message.as_str()), (50, "no free address in 10.0.0.0/31 (1 of 1 in use)"));
-    node.call("DEL", &call).ok();
-    node.call("STATUS", &Call::default()).ok();
-}
-
-#[test]
-fn status_says_that_running_pods_are_cut_off_too() {
-    let node = Node::new();
-    let status = || node.call("STATUS", &Call::default());
-    node.describe("10.0.0.0/32", &["10.0.0.0"]);
-    assert_eq!(status().error().0, 50);
-    ip("address del 192.168.0.176/32 dev lo");
-    // The worse of the two gives the code, and both are told.
-    assert_eq!(
-        status().error(),
-        (
-            51,
-            "the node does not have its address 192.168.0.176 any more; besides: no free address \
-             in 10.0.0.0/32 (0 of 0 in use)"
-                .into()
-        )
-    );
-    node.describe("10.0.0.0/31", &[]);
-    assert_eq!(status().error().0, 51);
-    ip("address add 192.168.0.176/32 dev lo");
-    status().ok();
-
-    let mut description = NodeDescription::read(&node.run_dir()).unwrap();
-    description.tunnel = Some("tunl0".into());
-    description.write(&node.run_dir()).unwrap();
-    // A kernel with the module ipip has the device in every namespace.
-    if !ip("-o link").contains("tunl0") {
-        ip("link add tunl0 type veth peer name other");
-    }
-    let (code, message) = status().error();
-    assert!(code == 51 && message.contains("the tunnel device tunl0 is down"), "{message}");
-    std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
-    ip("link set tunl0 up");
-    status().ok();
-}
-
-#[test]
 fn what_the_configuration_asks_for_is_done() {
     let node = Node::new();
     let sandbox = Sandbox::new();
@@ -356,40 +323,4 @@ fn what_the_configuration_asks_for_is_done() {
     let link = sandbox.ip("link show eth0");
     assert!(link.contains("mtu 1400") && link.contains("02:00:00:00:00:01"), "{link}");
     node.call("CHECK", &with_result(&call, &result)).ok();
-}
-
-#[test]
-fn the_agent_is_told_of_each_command_and_its_phases() {
-    let node = Node::new();
-    let agent = UnixDatagram::bind(node.run_dir().reports()).unwrap();
-    let heard = || {
-        let mut buffer = [0; report::LONGEST];
-        let length = agent.recv(&mut buffer).unwrap();
-        let report = Report::parse(&buffer[..length]).unwrap();
-        let phases: Vec<_> = report.phases.iter().map(|(phase, _)| phase.as_str()).collect();
-        (report.command.as_str(), report.code, phases.join(" "))
-    };
-    let sandbox = Sandbox::new();
-    let call = pod("nginx", "a", &sandbox);
-    let result = node.call("ADD", &call).ok();
-    assert_eq!(heard(), ("ADD", 0, "read allocate connect answer".into()));
-    node.call("CHECK", &with_result(&call, &result)).ok();
-    assert_eq!(heard(), ("CHECK", 0, "read compare".into()));
-    node.call("ADD", &call).error();
-    assert_eq!(heard(), ("ADD", 104, "read".into()));
-    node.call("DEL", &call).ok();
-    assert_eq!(heard(), ("DEL", 0, "remove search".into()));
-    node.call("STATUS", &Call::default()).ok();
-    assert_eq!(heard(), ("STATUS", 0, String::new()));
-}
-
-#[test]
-fn version_is_answered_in_the_version_of_the_question() {
-    let answer = |input: &[u8]| run(&[("CNI_COMMAND", "VERSION")], input).ok();
-    let supported = json!(["0.3.1", "0.4.0", "1.0.0", "1.1.0"]);
-    for (input, version) in
-        [(&b""[..], "1.1.0"), (b"{\"cniVersion\":\"0.4.0\"}", "0.4.0"), (b"nonsense", "1.1.0")]
-    {
-        assert_eq!(answer(input), json!({"cniVersion": version, "supportedVersions": supported}));
-    }
 }

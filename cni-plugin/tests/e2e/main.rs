@@ -17,3 +17,5 @@ mod lifecycle;
 mod parallel;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod telling;

@@ -38,16 +38,20 @@ mod listener;
 mod rate_limit;
 mod settings;
 mod socket;
+mod sys;
+mod transport;
 
+use std::io;
 use std::net::SocketAddr;
 
 use tokio::sync::mpsc;
 
 pub use handle::{PathChanges, Speaker};
 pub use settings::{PeerSettings, PeerSnapshot, Restarted, SpeakerConfig, StartError};
+pub use transport::{Distance, InvalidPassword, Password};
 pub use warren_bgp::policy::{ImportPolicy, PeerPolicy, Refusal};
 pub use warren_bgp::rib::{BestPath, PathChange};
-pub use warren_bgp::session::{GracefulRestart, HoldTime, RestartTime, State};
+pub use warren_bgp::session::{ConnectRetry, GracefulRestart, HoldTime, RestartTime, State};
 
 /// Listens, and speaks BGP from then on, in tasks of the current tokio runtime. Until
 /// [`Speaker::set_import_policy`] is called, every route is refused.
@@ -55,7 +59,12 @@ pub use warren_bgp::session::{GracefulRestart, HoldTime, RestartTime, State};
 /// # Errors
 /// The listening address cannot be had.
 pub async fn start(config: SpeakerConfig) -> Result<(Speaker, PathChanges), StartError> {
-    let listener = socket::listen(config.listen).map_err(|error| StartError::Listen {
+    let listen = || {
+        let listener = socket::listen(config.listen)?;
+        let keys = socket::Keys::of(&listener)?;
+        Ok((listener, keys))
+    };
+    let (listener, keys) = listen().map_err(|error: io::Error| StartError::Listen {
         address: config.listen,
         reason: error_words::of(&error),
     })?;
@@ -66,7 +75,7 @@ pub async fn start(config: SpeakerConfig) -> Result<(Speaker, PathChanges), Star
     );
     let (changes, receiver) = mpsc::channel(1);
     let (speaker, inputs) = handle::new(listening);
-    tokio::spawn(actor::run(config, listener, inputs, changes));
+    tokio::spawn(actor::run(config, (listener, keys), inputs, changes));
     Ok((speaker, receiver))
 }
 

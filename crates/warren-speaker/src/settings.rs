@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime};
 
 use warren_bgp::message::Family;
 use warren_bgp::policy::Refusal;
-use warren_bgp::session::{GracefulRestart, HoldTime, State};
+use warren_bgp::session::{ConnectRetry, GracefulRestart, HoldTime, State};
+
+use crate::transport::{Distance, Password};
 
 /// What holds for all sessions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,11 +65,19 @@ pub struct PeerSettings {
     pub passive: bool,
     /// The hold time to propose.
     pub hold_time: HoldTime,
+    /// How often to send a KEEPALIVE: by default, and at the least, thrice in a hold time.
+    pub keepalive: Option<Duration>,
+    /// How often to try to connect.
+    pub connect_retry: ConnectRetry,
     /// This node's address to connect from; by default the kernel chooses.
     pub source: Option<IpAddr>,
     /// This node's address of the other family than that of `address`. Where there is one, the
     /// session carries the routes of that family too, and this is their NEXT_HOP (RFC 4760, 3).
     pub other_address: Option<IpAddr>,
+    /// The secret by which segments are signed; without, they are not.
+    pub password: Option<Password>,
+    /// How many hops away it may be.
+    pub distance: Distance,
     /// How this node restarts for the peer's eyes, and whether the peer's routes are kept while it
     /// restarts; neither where it is missing.
     pub graceful_restart: Option<GracefulRestart>,
@@ -92,8 +102,12 @@ impl PeerSettings {
             as_number,
             passive: false,
             hold_time: HoldTime::DEFAULT,
+            keepalive: None,
+            connect_retry: ConnectRetry::default(),
             source: None,
             other_address: None,
+            password: None,
+            distance: Distance::default(),
             graceful_restart: Some(GracefulRestart::default()),
             local_as: None,
             route_reflector_client: false,

@@ -141,6 +141,12 @@ fn peers(config: &Config) -> Result<(), String> {
         if peer.route_reflector_client && peer.as_number.unwrap_or(config.as_number) != local_as {
             return Err(at("routeReflectorClient: only a peer of the same AS can be a client"));
         }
+        if peer.ttl_security.is_some() && peer.multihop.is_some() {
+            return Err(at("ttlSecurity and multihop exclude each other; leave one out"));
+        }
+        if peer.source_address.is_some_and(|it| it.is_ipv4() != peer.address.is_ipv4()) {
+            return Err(at("sourceAddress: it is of another family than the peer's address"));
+        }
         if let Some(seconds) = peer.hold_time_seconds {
             hold_time(&format!("peers: {}: holdTimeSeconds", peer.address), seconds)?;
         }

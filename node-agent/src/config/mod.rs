@@ -6,11 +6,13 @@ pub mod filter;
 mod tests;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::{NonZeroU8, NonZeroU16};
 use std::path::{Path, PathBuf};
 
 use ipnetwork::IpNetwork;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use warren_bgp::policy::NextHopMode;
+use warren_speaker::Password;
 use warren_types::pool::Pool;
 
 /// What the file says. A key that is not here is an error that names it and its line.
@@ -186,6 +188,19 @@ pub struct PeerConfig {
     pub passive: bool,
     /// The hold time proposed to it, in seconds; default the node's `holdTimeSeconds`.
     pub hold_time_seconds: Option<u16>,
+    /// How often it is sent a KEEPALIVE, in seconds; default, and at the least, thrice in a hold time.
+    pub keepalive_seconds: Option<NonZeroU16>,
+    /// How long to wait at most between attempts to connect, in seconds; default 16.
+    pub connect_retry_seconds: Option<NonZeroU16>,
+    /// This node's address to connect from; default the node's, with a peer of the same family.
+    pub source_address: Option<IpAddr>,
+    /// The secret by which segments are signed (RFC 2385); a string of 1 to 80 octets.
+    #[serde(default, deserialize_with = "password")]
+    pub password: Option<Password>,
+    /// How many hops away it is: what has come further is dropped (RFC 5082).
+    pub ttl_security: Option<NonZeroU8>,
+    /// How many hops away it is: what is sent gets no further.
+    pub multihop: Option<NonZeroU8>,
     /// The filters that its routes and those for it go through, in this order.
     #[serde(default)]
     pub filters: Vec<String>,
@@ -201,6 +216,11 @@ pub struct PeerConfig {
     /// Whether this node reflects routes to it and its routes to others (RFC 4456).
     #[serde(default)]
     pub route_reflector_client: bool,
+}
+
+fn password<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Password>, D::Error> {
+    let text = Option::<String>::deserialize(input)?;
+    text.map(|text| Password::new(text).map_err(serde::de::Error::custom)).transpose()
 }
 
 /// What a peer is told as NEXT_HOP.

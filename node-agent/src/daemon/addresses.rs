@@ -1,6 +1,23 @@
-//! Whether the node's addresses last.
+//! Which of the node's addresses pods get, and whether they last.
 
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
+use warren_net::desired;
+use warren_types::pool::{self, Pool};
 use warren_types::status::{IpamBlock, Low};
+
+/// What no pod gets: one address per family for the tunnel, and what the configuration says.
+pub fn reserved(pools: &[Pool], blocks: &[IpNetwork], configured: &[IpNetwork]) -> Vec<IpNetwork> {
+    let tunnel = desired::tunnel_address(pools, blocks).map(IpAddr::V4);
+    let is_tunneled = |block: &&IpNetwork| {
+        block.is_ipv6()
+            && pool::holding(pools, block).is_some_and(|pool| pool.encapsulation.overhead() > 0)
+    };
+    let tunnel6 = blocks.iter().find(is_tunneled).map(IpNetwork::network);
+    let tunnels = tunnel.into_iter().chain(tunnel6).map(IpNetwork::from);
+    tunnels.chain(configured.iter().copied()).collect()
+}
 
 /// The families of which fewer addresses than `low_water` are free. A family that the node has no
 /// block of is not missed.
@@ -22,10 +39,35 @@ pub fn low(blocks: &[IpamBlock], low_water: u64) -> Vec<Low> {
 
 #[cfg(test)]
 mod tests {
+    use warren_types::pool::Encapsulation;
+
     use super::*;
 
     fn block(cidr: &str, allocated: u64, cooling: u64) -> IpamBlock {
         IpamBlock { cidr: cidr.parse().unwrap(), allocated, capacity: 64, cooling }
+    }
+
+    #[test]
+    fn the_tunnel_has_one_address_of_each_family_that_it_carries() {
+        let pool = |cidr: &str, encapsulation| Pool {
+            cidr: cidr.parse().unwrap(),
+            block_size: 26,
+            encapsulation,
+            nat_outgoing: false,
+        };
+        let tunneled =
+            [pool("172.16.0.0/16", Encapsulation::IpIp), pool("fd00::/48", Encapsulation::IpIp)];
+        let blocks = ["172.16.52.128/26", "172.16.60.0/26", "fd00::5200/122", "fd00::6000/122"]
+            .map(|block| block.parse().unwrap());
+        let configured = ["172.16.52.190/31".parse().unwrap()];
+        let words = |pools: &[Pool]| {
+            let all = reserved(pools, &blocks, &configured);
+            all.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(words(&tunneled), ["172.16.52.128/32", "fd00::5200/128", "172.16.52.190/31"]);
+        let plain =
+            [pool("172.16.0.0/16", Encapsulation::None), pool("fd00::/48", Encapsulation::None)];
+        assert_eq!(words(&plain), ["172.16.52.190/31"]);
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod addresses;
 mod control;
 mod metrics;
 mod plugin;
+mod pods;
 mod readiness;
 mod report;
 mod starting;

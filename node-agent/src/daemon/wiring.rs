@@ -1,35 +1,32 @@
 //! The parts of the agent, and what passes between them.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use ipnetwork::IpNetwork;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tracing::{error, info, warn};
 use warren_bgp::policy::ImportPolicy;
 use warren_bgp::rib::PathChange;
-use warren_ipam::{Space, Store, StoreError};
+use warren_ipam::StoreError;
 use warren_net::dataplane::cleanup::{self, Owned};
 use warren_net::dataplane::{self, Dataplane, Report};
-use warren_net::desired::{self, Known, Path};
+use warren_net::desired::{Known, Path};
 use warren_net::netlink::Socket;
 use warren_net::table::Table;
 use warren_speaker::{
-    GracefulRestart, HoldTime, PathChanges, PeerSettings, RestartTime, Restarted, Speaker,
-    SpeakerConfig,
+    GracefulRestart, PathChanges, PeerSettings, RestartTime, Restarted, Speaker, SpeakerConfig,
 };
 use warren_types::control::{Request, Response};
 use warren_types::node::{FORMAT_VERSION, NodeDescription};
-use warren_types::pool;
 use warren_types::run_dir::RunDir;
-use warren_types::status::{Ipam, Low, Status};
+use warren_types::status::{Ipam, Status};
 
-use super::metrics::Metrics;
+use super::pods::Pods;
 use super::readiness::Readiness;
-use super::{address, addresses, plugin, report};
+use super::{address, addresses, report};
 use crate::config::{Config, DatastoreKind};
 use crate::conflist::Conflist;
 use crate::datastore::{Datastore, Network, NodeAddress, Snapshot, State};
@@ -63,9 +60,7 @@ pub struct Agent {
     footprint: Option<Footprint>,
     conflist: Option<Conflist>,
     readiness: Readiness,
-    commands: mpsc::Receiver<warren_types::report::Report>,
-    metrics: Metrics,
-    low: Vec<Low>,
+    pods: Pods,
 }
 
 impl Agent {
@@ -86,7 +81,7 @@ impl Agent {
             asn = identity.as_number, "starting"
         );
 
-        let listen = SocketAddr::from((Ipv4Addr::UNSPECIFIED, config.listen_port));
+        let listen = SocketAddr::new(any_address(), config.listen_port);
         let deferral =
             Duration::from_secs(config.graceful_restart.selection_deferral_seconds.into());
         let restarted = has_forwarded(&config, &snapshot).then(|| Restarted::new(deferral));
@@ -108,11 +103,7 @@ impl Agent {
             paths: Table::default(),
             settled: false,
         }));
-        let metrics = Metrics::new();
-        if let Some(config) = &config.metrics {
-            metrics.serve(config.listen).await?;
-        }
-        let commands = plugin::listen(&run_dir)?;
+        let pods = Pods::start(&config, &run_dir).await?;
         let dataplane = dataplane::start(watched).context("cannot talk to the kernel")?;
         let agent = Self {
             reports: dataplane.report.clone(),
@@ -128,9 +119,7 @@ impl Agent {
             footprint: None,
             conflist,
             readiness: Readiness::new(Instant::now()),
-            commands,
-            metrics,
-            low: Vec::new(),
+            pods,
         };
         agent.speaker.set_graceful_shutdown(agent.config.graceful_shutdown);
         agent.apply();
@@ -158,9 +147,13 @@ impl Agent {
                 .map(|peer| PeerSettings {
                     port: peer.port,
                     passive: peer.passive,
-                    hold_time: HoldTime::from_secs(peer.hold_time_seconds).unwrap_or_default(),
-                    source: own(peer.address.is_ipv4()),
+                    hold_time: peer.timers.hold_time,
+                    keepalive: peer.timers.keepalive,
+                    connect_retry: peer.timers.connect_retry,
+                    source: peer.source.or(own(peer.address.is_ipv4())),
                     other_address: own(!peer.address.is_ipv4()),
+                    password: peer.password.clone(),
+                    distance: peer.distance,
                     graceful_restart: graceful_restart(&self.config),
                     local_as: peer.local_as,
                     route_reflector_client: peer.route_reflector_client,
@@ -271,7 +264,7 @@ impl Agent {
                     Err(anyhow!("the dataplane's thread has ended; its last words are in the log"))
                 }
             },
-            Some(report) = self.commands.recv() => Ok(Event::Plugin(report)),
+            Some(report) = self.pods.heard() => Ok(Event::Plugin(report)),
         }
     }
 
@@ -295,26 +288,16 @@ impl Agent {
 
     /// Takes what the plugin did: an address is in use now, or free.
     pub fn hear(&mut self, command: &warren_types::report::Report) {
-        self.metrics.count(command);
+        self.pods.count(command);
         self.watch_addresses();
     }
 
-    /// Notices that few addresses are left, while pods can still start. Reports may be lost, so it is
-    /// the records that are looked at, and at every turn of the dataplane again.
+    /// Reports may be lost, so it is the records that are looked at, and at every turn of the dataplane
+    /// again. That they cannot be read is a reason in the status.
     fn watch_addresses(&mut self) {
-        // What cannot be read is a reason in the status.
-        let Ok(ipam) = self.ipam() else { return };
-        self.metrics.addresses(&ipam);
-        let families = |low: &[Low]| low.iter().map(|l| l.family.clone()).collect::<Vec<_>>();
-        if families(&ipam.low) != families(&self.low) {
-            for low in &ipam.low {
-                warn!("{low}: this node wants another block");
-            }
-            if ipam.low.is_empty() {
-                info!("there are addresses enough again");
-            }
+        if let Ok(ipam) = self.ipam() {
+            self.pods.watch(ipam);
         }
-        self.low = ipam.low;
     }
 
     /// Writes down what `agent cleanup` needs to know.
@@ -377,7 +360,11 @@ impl Agent {
             name: self.identity.name.clone(),
             address: self.identity.address,
             blocks: self.snapshot.blocks.clone(),
-            reserved: self.reserved(),
+            reserved: addresses::reserved(
+                &self.snapshot.pools,
+                &self.snapshot.blocks,
+                &self.config.ipam.reserved,
+            ),
             pod_mtu,
             cool_down_seconds: self.config.ipam.cool_down_seconds,
             tunnel: report.tunnel.as_ref().map(|tunnel| tunnel.device.clone()),
@@ -434,25 +421,8 @@ impl Agent {
         self.known.send_modify(|known| Arc::make_mut(known).settled = true);
     }
 
-    /// What no pod gets: one address per family for the tunnel, and what the configuration says.
-    fn reserved(&self) -> Vec<IpNetwork> {
-        let Snapshot { pools, blocks, .. } = &self.snapshot;
-        let tunnel = desired::tunnel_address(pools, blocks).map(IpAddr::V4);
-        let is_tunneled = |block: &&IpNetwork| {
-            block.is_ipv6()
-                && pool::holding(pools, block).is_some_and(|pool| pool.encapsulation.overhead() > 0)
-        };
-        let tunnel6 = blocks.iter().find(is_tunneled).map(IpNetwork::network);
-        let configured = self.config.ipam.reserved.iter().copied();
-        tunnel.into_iter().chain(tunnel6).map(IpNetwork::from).chain(configured).collect()
-    }
-
     fn ipam(&self) -> Result<Ipam, StoreError> {
-        let settings = &self.config.ipam;
-        let space = Space { blocks: &self.snapshot.blocks, reserved: &self.reserved() };
-        let cool_down = Duration::from_secs(settings.cool_down_seconds);
-        let blocks = Store::new(&self.run_dir).usage(space, cool_down)?;
-        Ok(Ipam { low: addresses::low(&blocks, settings.low_water), blocks })
+        self.pods.usage(&self.config.ipam, &self.snapshot.pools, &self.snapshot.blocks)
     }
 
     /// Answers an operator.
@@ -515,6 +485,15 @@ fn has_forwarded(config: &Config, snapshot: &Snapshot) -> bool {
             warn!("cannot see whether this is a restart, and go on as if it were none: {error}");
             false
         }
+    }
+}
+
+/// What to listen at: both families, where the kernel has IPv6.
+fn any_address() -> IpAddr {
+    if std::path::Path::new("/proc/net/if_inet6").exists() {
+        Ipv6Addr::UNSPECIFIED.into()
+    } else {
+        Ipv4Addr::UNSPECIFIED.into()
     }
 }
 

@@ -1,15 +1,18 @@
 //! The configuration file as the datastore: for machines without Kubernetes. It is read again at
 //! SIGHUP.
 
+use std::num::NonZeroU16;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::watch;
 use warren_bgp::policy::PeerPolicy;
+use warren_speaker::{ConnectRetry, Distance};
 use warren_types::status::PeerKind;
 
 use super::host_name::host_name;
-use super::{Contact, NodeAddress, Peer, Snapshot, State};
+use super::{Contact, NodeAddress, Peer, Snapshot, State, Timers};
 use crate::config::filter::peer_policy;
 use crate::config::{Config, PeerConfig};
 
@@ -52,6 +55,17 @@ fn snapshot(config: &Config) -> Snapshot {
     }
 }
 
+fn timers(config: &Config, peer: &PeerConfig) -> Timers {
+    let seconds = |it: NonZeroU16| Duration::from_secs(it.get().into());
+    let timers = Timers::holding(peer.hold_time_seconds.unwrap_or(config.hold_time_seconds));
+    let max = peer.connect_retry_seconds.map_or(timers.connect_retry.max, seconds);
+    Timers {
+        keepalive: peer.keepalive_seconds.map(seconds),
+        connect_retry: ConnectRetry { max, ..timers.connect_retry },
+        ..timers
+    }
+}
+
 fn settle(config: &Config, peer: &PeerConfig) -> Peer {
     let as_number = peer.as_number.unwrap_or(config.as_number);
     // The configuration was checked: every filter is there.
@@ -69,7 +83,14 @@ fn settle(config: &Config, peer: &PeerConfig) -> Peer {
         // A file names each peer; those of the node's own AS are what makes up the mesh.
         kind: if as_number == config.as_number { PeerKind::Mesh } else { PeerKind::NodeSpecific },
         passive: peer.passive,
-        hold_time_seconds: peer.hold_time_seconds.unwrap_or(config.hold_time_seconds),
+        timers: timers(config, peer),
+        source: peer.source_address,
+        password: peer.password.clone(),
+        distance: match (peer.ttl_security, peer.multihop) {
+            (Some(hops), _) => Distance::Checked(hops),
+            (None, Some(hops)) => Distance::Within(hops),
+            (None, None) => Distance::Any,
+        },
         local_as: peer.local_as_number,
         route_reflector_client: peer.route_reflector_client,
         policy: Arc::new(policy),

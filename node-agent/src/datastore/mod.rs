@@ -13,11 +13,13 @@ pub use kubernetes::removal::Leaving;
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 use tokio::sync::watch;
 use warren_bgp::policy::PeerPolicy;
+use warren_speaker::{ConnectRetry, Distance, HoldTime, Password};
 use warren_types::pool::Pool;
 use warren_types::status::{self, PeerKind};
 
@@ -77,14 +79,39 @@ pub struct Peer {
     pub kind: PeerKind,
     /// Whether to wait for its connection.
     pub passive: bool,
-    /// The hold time proposed to it, in seconds.
-    pub hold_time_seconds: u16,
+    /// How long its silence is borne, and how often to be heard and to try, where settled.
+    pub timers: Timers,
+    /// This node's address to connect from, where settled.
+    pub source: Option<IpAddr>,
+    /// The secret by which segments are signed.
+    pub password: Option<Password>,
+    /// How many hops away it may be.
+    pub distance: Distance,
     /// This node's AS number towards it, where that is another one.
     pub local_as: Option<u32>,
     /// Whether this node reflects routes for it.
     pub route_reflector_client: bool,
     /// What operators have settled for its routes.
     pub policy: Arc<PeerPolicy>,
+}
+
+/// The timers of a session.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Timers {
+    /// The hold time to propose.
+    pub hold_time: HoldTime,
+    /// How often to send a KEEPALIVE.
+    pub keepalive: Option<Duration>,
+    /// How often to try to connect.
+    pub connect_retry: ConnectRetry,
+}
+
+impl Timers {
+    /// With this hold time in seconds, which was checked, and the defaults for the others.
+    pub fn holding(seconds: u16) -> Self {
+        let hold_time = HoldTime::from_secs(seconds).unwrap_or_default();
+        Self { hold_time, ..Self::default() }
+    }
 }
 
 /// Whether a datastore hears from its source.

@@ -20,6 +20,12 @@ pub const AGENTS_LABEL: &str = "app.kubernetes.io/name=warren";
 /// kubectl's selector of them.
 pub const AGENTS: &str = "--selector=app.kubernetes.io/name=warren";
 
+/// The image's name in the manifests, without its version.
+const IMAGE: &str = "warren.io/warren:";
+
+/// A version that the image is had in besides, for upgrades.
+const NEXT_VERSION: &str = "next";
+
 /// After this line of the manifest's configuration the owner writes more.
 const CONFIGURED: &str = "    datastore: kubernetes\n";
 
@@ -30,9 +36,12 @@ impl Cluster {
     /// When containerd does not take it.
     pub fn import_image(&self, number: u8) -> Result<()> {
         let archive = self.directory.join("warren.tar").display().to_string();
-        self.node(number)?
-            .run(&["ctr", "--namespace", "k8s.io", "image", "import", &archive])
-            .map(drop)
+        let (now, next) = (image(env!("CARGO_PKG_VERSION")), image(NEXT_VERSION));
+        for command in [&["import", &archive][..], &["tag", "--force", &now, &next]] {
+            let ctr = ["ctr", "--namespace", "k8s.io", "image"];
+            self.node(number)?.run(&[&ctr, command].concat())?;
+        }
+        Ok(())
     }
 
     /// `deploy/warren.yaml` for this cluster: kubeadm has left no pool, the kernel need not have
@@ -54,6 +63,14 @@ impl Cluster {
              - {{cidr: {POD_CIDR}, encapsulation: None, natOutgoing: true}}\n"
         );
         Ok(text.replace(CONFIGURED, &more))
+    }
+
+    /// The manifest of another version.
+    ///
+    /// # Errors
+    /// As [`manifest`](Self::manifest).
+    pub fn next_manifest(&self) -> Result<String> {
+        Ok(self.manifest()?.replace(&image(env!("CARGO_PKG_VERSION")), &image(NEXT_VERSION)))
     }
 
     /// Installs Warren, unless it is there, and waits until the nodes are ready.
@@ -147,4 +164,8 @@ impl Cluster {
             Ok(())
         })
     }
+}
+
+fn image(version: &str) -> String {
+    format!("{IMAGE}{version}")
 }

@@ -125,7 +125,7 @@ pub struct Negotiated {
     pub peer_as: u32,
     /// How long silence is borne; zero: for ever.
     pub hold_time: Duration,
-    /// How often a KEEPALIVE is sent: a third of the hold time; zero: never.
+    /// How often a KEEPALIVE is sent: a third of the hold time, or more often; zero: never.
     pub keepalive: Duration,
     /// The families that routes are exchanged of.
     pub families: Vec<Family>,

@@ -16,6 +16,8 @@ pub struct PeerConfig {
     pub router_id: Ipv4Addr,
     /// The hold time to propose; the smaller of both sides' counts.
     pub hold_time: HoldTime,
+    /// How often to send a KEEPALIVE: by default, and at the least, thrice in a hold time.
+    pub keepalive: Option<Duration>,
     /// How often to try to connect.
     pub connect_retry: ConnectRetry,
     /// Whether to wait for the peer to connect rather than to connect as well

@@ -86,12 +86,13 @@ pub(super) fn negotiate(
         let data = open::encode_capabilities(&missing);
         return Err(SessionReset::new(2, 7, data, "peer offers none of our address families"));
     }
-    let hold_time = ours.hold_time.min(theirs.hold_time);
+    let hold_time = Duration::from_secs(ours.hold_time.min(theirs.hold_time).into());
+    let third = hold_time / 3;
     Ok(Negotiated {
         peer_router_id: theirs.router_id,
         peer_as: theirs.as_number,
-        hold_time: Duration::from_secs(hold_time.into()),
-        keepalive: Duration::from_secs(hold_time.into()) / 3,
+        hold_time,
+        keepalive: config.keepalive.map_or(third, |wanted| wanted.min(third)),
         graceful_restart: graceful_restart(ours, theirs, &common),
         families: common,
         four_octet_as: both(ours, theirs, |c| matches!(c, Capability::FourOctetAs(_))),

@@ -104,6 +104,7 @@ impl Speaker {
             peer_as,
             router_id: self.identity.router_id,
             hold_time: HoldTime::from_secs(self.identity.hold_time).expect("a hold time"),
+            keepalive: None,
             connect_retry: Default::default(),
             passive,
             families: vec![Family::Ipv4Unicast],

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use warren_bgp::session::State;
+
 use super::{Actor, Neighbor};
 use crate::settings::Restarted;
 
@@ -39,7 +41,12 @@ impl Deferral {
                 negotiated.graceful_restart.as_ref().is_some_and(|it| !it.restarting)
                     && !neighbor.has_announced_all()
             }
-            None => self.presence.is_none_or(|at| now < at),
+            // One that has answered is there, though the first connections may collide.
+            None => {
+                neighbor.has_been_up
+                    || neighbor.machine.state() >= State::OpenConfirm
+                    || self.presence.is_none_or(|at| now < at)
+            }
         }
     }
 }

@@ -22,10 +22,13 @@ use warren_bgp::rib::{PathChange, Rib};
 use warren_bgp::session::Event;
 
 use crate::connection::{ConnectionKey, Happened, Outbox};
+use crate::error_words;
 use crate::handle::{Inputs, Request, Wanted};
 use crate::listener;
 use crate::rate_limit::RateLimit;
 use crate::settings::{PeerSettings, PeerSnapshot, SpeakerConfig};
+use crate::socket::Keys;
+use crate::transport::Password;
 use deferral::Deferral;
 use peer::Neighbor;
 
@@ -44,6 +47,7 @@ struct Actor {
     neighbors: BTreeMap<IpAddr, Neighbor>,
     connections: HashMap<ConnectionKey, Connection>,
     next_key: u64,
+    keys: Keys,
     rib: Rib,
     /// Route selection is put off.
     deferral: Option<Deferral>,
@@ -79,7 +83,7 @@ enum Stage {
 /// Runs the speaker until it is shut down or nobody has a handle of it any more.
 pub(crate) async fn run(
     config: SpeakerConfig,
-    listener: TcpListener,
+    (listener, keys): (TcpListener, Keys),
     inputs: Inputs,
     changes: mpsc::Sender<Vec<PathChange>>,
 ) {
@@ -95,6 +99,7 @@ pub(crate) async fn run(
         neighbors: BTreeMap::new(),
         connections: HashMap::new(),
         next_key: 0,
+        keys,
         rib,
         deferral,
         deadlines: BTreeSet::new(),
@@ -209,9 +214,20 @@ impl Actor {
         for (address, settings) in wanted {
             let as_number = settings.as_number;
             tracing::info!(peer = %address, as_number, passive = settings.passive, "BGP peer added");
+            if settings.password.is_some() {
+                self.set_key(address, settings.password.as_ref());
+            }
             self.neighbors
                 .insert(address, Neighbor::new(&self.config, settings, self.deferral.is_some()));
             self.drive(address, Event::ManualStart);
+        }
+    }
+
+    /// Has connections of a peer taken only if they are signed so.
+    fn set_key(&self, address: IpAddr, password: Option<&Password>) {
+        if let Err(error) = self.keys.set(address.into(), password) {
+            let reason = error_words::of(&error);
+            tracing::error!(peer = %address, reason, "cannot set the password of a BGP peer");
         }
     }
 
@@ -219,6 +235,9 @@ impl Actor {
         self.drive(address, Event::Deconfigured);
         self.rib.forget_peer(address);
         let Some(neighbor) = self.neighbors.remove(&address) else { return };
+        if neighbor.settings.password.is_some() {
+            self.set_key(address, None);
+        }
         for (_, key) in neighbor.connections {
             self.close(key);
         }

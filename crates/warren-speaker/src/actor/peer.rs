@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 
 use warren_bgp::message::Family;
 use warren_bgp::rib::Counts;
-use warren_bgp::session::{ConnectRetry, ConnectionId, Peer, PeerConfig, State};
+use warren_bgp::session::{ConnectionId, Peer, PeerConfig, State};
 
 use crate::connection::ConnectionKey;
 use crate::settings::{PeerSettings, PeerSnapshot, SpeakerConfig};
@@ -19,6 +19,8 @@ pub(super) struct Neighbor {
     pub(super) connections: Vec<(ConnectionId, ConnectionKey)>,
     /// The connection of the Established session.
     pub(super) established: Option<ConnectionKey>,
+    /// Whether it ever had a session.
+    pub(super) has_been_up: bool,
     /// The families of which its session has brought End-of-RIB.
     pub(super) end_of_rib: BTreeSet<Family>,
     /// The entry of this peer among the actor's deadlines.
@@ -38,7 +40,8 @@ impl Neighbor {
             peer_as: settings.as_number,
             router_id: config.router_id,
             hold_time: settings.hold_time,
-            connect_retry: ConnectRetry::default(),
+            keepalive: settings.keepalive,
+            connect_retry: settings.connect_retry,
             passive: settings.passive,
             families: settings.families(),
             loopback_next_hops: settings.address.is_loopback(),
@@ -55,6 +58,7 @@ impl Neighbor {
             machine,
             connections: Vec::new(),
             established: None,
+            has_been_up: false,
             end_of_rib: BTreeSet::new(),
             deadline: None,
             state: State::Idle,
@@ -109,6 +113,9 @@ impl Neighbor {
 
     fn last_error(&self) -> Option<String> {
         match self.machine.last_error() {
+            Some(error) if self.settings.password.is_some() && self.state < State::OpenSent => {
+                Some(format!("{error} The password must be the same on both sides"))
+            }
             Some(error) => Some(error.to_owned()),
             None if self.state == State::Established => None,
             None if self.settings.passive => Some("waiting for the peer to connect".to_owned()),

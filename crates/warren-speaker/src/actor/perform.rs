@@ -54,9 +54,8 @@ impl Actor {
             return;
         };
         // An error here means that the caller is gone.
-        let Ok(local) = socket::prepare(&stream).and_then(|()| stream.local_addr()) else {
-            return;
-        };
+        let prepared = socket::accepted(&stream, &neighbor.settings);
+        let Ok(local) = prepared.and_then(|()| stream.local_addr()) else { return };
         let id = neighbor.machine.new_connection_id();
         let key = self.add_connection(address, id, |actor, key| actor.carry(key, stream, local));
         self.drive_by(key, Event::Accepted);
@@ -112,12 +111,11 @@ impl Actor {
         let Some(neighbor) = self.neighbors.get(&address) else { return };
         match action {
             Action::Connect(id) => {
-                let (source, port) = (neighbor.settings.source, neighbor.settings.port);
-                let target = SocketAddr::new(address, port);
+                let settings = neighbor.settings.clone();
                 let events = self.events.clone();
                 self.add_connection(address, id, |actor, key| {
                     Stage::Opening(actor.tasks.spawn(async move {
-                        let outcome = socket::connect(source, target).await;
+                        let outcome = socket::connect(settings).await;
                         // An error means that the actor has ended.
                         drop(events.send(Happened::Connected(key, outcome)).await);
                     }))
@@ -200,6 +198,7 @@ impl Actor {
         });
         if let Some(neighbor) = self.neighbors.get_mut(&address) {
             neighbor.established = Some(key);
+            neighbor.has_been_up = true;
             neighbor.end_of_rib.clear();
             neighbor.logged = None;
         }

@@ -1,6 +1,7 @@
 mod families;
 mod node;
 mod restart;
+mod transport;
 
 use std::net::SocketAddr;
 use std::time::Duration;

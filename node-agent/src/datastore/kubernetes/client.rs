@@ -7,11 +7,16 @@ use std::time::Duration;
 use anyhow::Context;
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request, Response};
-use kube::client::ClientBuilder;
+use hyper_timeout::TimeoutConnector;
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use kube::client::{ClientBuilder, ConfigExt};
 use kube::config::KubeConfigOptions;
 use kube::{Client, Config};
 use tokio::sync::watch as channel;
-use tower::util::{MapRequestLayer, MapResponseLayer};
+use tower::BoxError;
+use tower::util::{MapErr, MapRequestLayer, MapResponseLayer, option_layer};
 
 use super::watch;
 
@@ -22,6 +27,14 @@ const SILENCE: Duration = Duration::from_secs(watch::TIMEOUT_SECONDS as u64 + 15
 /// How long a connection may take to come about. On a node that has just started, kube-proxy may not
 /// have told the kernel yet where the API server's service address leads, and nobody refuses.
 const CONNECTING: Duration = Duration::from_secs(3);
+
+/// How long a connection may be silent before the kernel asks whether the other end is still there. It
+/// need not have closed it: its power is gone, or this node's address is not the one it was.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// How often it asks, and how often in vain.
+const PROBES_EVERY: Duration = Duration::from_secs(5);
+const PROBES: u32 = 3;
 
 /// Where the API server is and who asks it: as KUBECONFIG says, or as kubelet tells a pod. None
 /// where nothing says so.
@@ -46,13 +59,26 @@ pub async fn access() -> anyhow::Result<Option<Config>> {
 /// # Errors
 /// TLS cannot be set up.
 pub fn client(mut config: Config, heard: channel::Sender<()>) -> anyhow::Result<Client> {
-    config.connect_timeout = Some(CONNECTING);
-    config.read_timeout = Some(SILENCE);
-    config.reset_reader_on_write = true;
-    // The watch has a patience of its own, and the status should say what it waits for.
-    config.default_retry = false;
     let token_file = config.auth_info.token_file.take().map(PathBuf::from);
-    let builder = ClientBuilder::try_from(config).context("cannot set up TLS")?;
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    http.set_keepalive(Some(QUIET));
+    http.set_keepalive_interval(Some(PROBES_EVERY));
+    http.set_keepalive_retries(Some(PROBES));
+    http.set_tcp_user_timeout(Some(QUIET + PROBES_EVERY * PROBES));
+    let https = config.rustls_https_connector_with_connector(http).context("cannot set up TLS")?;
+    let mut connector = TimeoutConnector::new(https);
+    connector.set_connect_timeout(Some(CONNECTING));
+    connector.set_read_timeout(Some(SILENCE));
+    connector.set_reset_reader_on_write(true);
+    let service = legacy::Client::builder(TokioExecutor::new()).build(connector);
+    // The client's own builder would retry as well, but the watch has a patience of its own, and the
+    // status should say what it waits for.
+    let service = MapErr::new(service, BoxError::from);
+    let builder = ClientBuilder::new(service, config.default_namespace.clone())
+        .with_layer(&config.extra_headers_layer().context("cannot use the headers configured")?)
+        .with_layer(&option_layer(config.auth_layer().context("cannot use the credentials")?))
+        .with_layer(&config.base_uri_layer());
     let hearing = MapResponseLayer::new(hearing(heard));
     Ok(match token_file {
         None => builder.with_layer(&hearing).build(),

@@ -5,12 +5,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnetwork::IpNetwork;
+use warren_speaker::Distance;
 use warren_types::pool::{self, Encapsulation, Pool};
 use warren_types::status::PeerKind;
 
 use super::cluster::{Cluster, Member};
 use crate::config::Config;
-use crate::datastore::{NodeAddress, Peer, Snapshot};
+use crate::datastore::{NodeAddress, Peer, Snapshot, Timers};
 
 /// What the node called `name` should go by.
 pub fn snapshot(config: &Config, name: &str, cluster: &Cluster) -> Snapshot {
@@ -123,7 +124,10 @@ fn peers(config: &Config, name: &str, cluster: &Cluster, own: Option<IpAddr>) ->
             as_number: config.as_number,
             kind: PeerKind::Mesh,
             passive: false,
-            hold_time_seconds: config.hold_time_seconds,
+            timers: Timers::holding(config.hold_time_seconds),
+            source: None,
+            password: None,
+            distance: Distance::default(),
             local_as: None,
             route_reflector_client: false,
             policy: Arc::default(),

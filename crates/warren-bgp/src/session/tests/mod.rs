@@ -25,6 +25,7 @@ fn config() -> PeerConfig {
         peer_as: 64512,
         router_id: Ipv4Addr::new(10, 0, 0, 1),
         hold_time: HoldTime::DEFAULT,
+        keepalive: None,
         connect_retry: ConnectRetry::default(),
         passive: false,
         families: vec![Family::Ipv4Unicast],
