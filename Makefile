@@ -54,14 +54,18 @@ cluster: toolchain ## the scenarios of a Kubernetes cluster alone; ONLY='...' as
 	cargo test --workspace --test kubernetes --locked -- $(if $(ONLY),'$(ONLY)')
 
 .PHONY: bench
-bench: toolchain ## the plugin beside ptp and bridge with host-local, into benches/RESULTS.md
-	@scripts/packages iproute2 containernetworking-plugins strace
+bench: toolchain ## the plugin beside ptp and bridge, the agent beside BIRD and FRR, into benches/RESULTS.md; ONLY=plugin, routes or dataplane prints that part
+	@scripts/packages iproute2 containernetworking-plugins strace bird2 frr
 	@echo "building optimised static programs; from nothing this takes some minutes"
 	@if command -v rustup >/dev/null; then rustup --quiet target add $(STATIC); fi
-	@cargo build --quiet --locked --release --target $(STATIC) --package cni-plugin --package benches
+	@cargo build --quiet --locked --release --target $(STATIC) --package cni-plugin --package node-agent --package benches
+ifdef ONLY
+	@target/$(STATIC)/release/bench target/$(STATIC)/release 100 $(ONLY)
+else
 	@target/$(STATIC)/release/bench target/$(STATIC)/release >target/RESULTS.md
 	@mv target/RESULTS.md benches/RESULTS.md
 	@cat benches/RESULTS.md
+endif
 
 # One target: make fuzz TARGET=bgp_session SECONDS=600. Needs a nightly compiler and a C++ one.
 SECONDS := 60

@@ -9,6 +9,7 @@ pub(crate) mod feeder;
 pub(crate) mod process;
 
 use std::fmt::Write as _;
+use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::Command;
@@ -80,7 +81,9 @@ fn round(contestant: &Contestant, target: &Path, routes: Routes) -> Result<Outco
     let listener = network(&node, &wire)?;
     let running = node.within(|| contestant.start(target, node.directory(), &[FEEDER]))?;
     let processes = Processes::new(running.processes().collect());
-    let mut feeder = Feeder::establish(&listener, FEEDER)?;
+    let log = || fs::read_to_string(node.directory().join("log0")).unwrap_or_default();
+    let mut feeder = Feeder::establish(&listener, FEEDER)
+        .with_context(|| format!("no session; what it says itself:\n{}", log()))?;
     // Nobody has routes of its own; those of the card are there.
     let present = processes.kernel_routes()?;
     processes.settle()?;
