@@ -99,6 +99,11 @@ fn peer(peer: &PeerSnapshot, configured: &[datastore::Peer]) -> status::Peer {
         prefixes_stale: peer.prefixes_stale,
         prefixes_advertised: peer.prefixes_advertised,
         prefixes_refused: peer.refused.iter().map(|(why, n)| (why.to_string(), *n)).collect(),
+        update_errors: status::UpdateErrors {
+            treated_as_withdraw: peer.update_errors.withdrawn,
+            attributes_discarded: peer.update_errors.discarded,
+            last: peer.update_errors.last.clone(),
+        },
         bfd: None,
     }
 }

@@ -163,6 +163,8 @@ impl Agent {
                         .or((peer.address.is_ipv4() == address.is_ipv4()).then_some(address)),
                     password: peer.password.clone(),
                     distance: peer.distance,
+                    max_prefixes: peer.max_prefixes,
+                    shutdown: peer.shutdown.clone(),
                     graceful_restart: graceful_restart(&self.config),
                     local_as: peer.local_as,
                     route_reflector_client: peer.route_reflector_client,

@@ -128,6 +128,8 @@ fn peers(config: &Config, name: &str, cluster: &Cluster, own: Option<IpAddr>) ->
             source: None,
             password: None,
             distance: Distance::default(),
+            max_prefixes: None,
+            shutdown: None,
             local_as: None,
             route_reflector_client: false,
             policy: Arc::default(),

@@ -175,6 +175,8 @@ impl Connection {
                 Ending::Final
             }
             FsmEvent::NotifMsg(told) if told.is_hard_reset() => Ending::Final,
+            // What was too much is not kept.
+            FsmEvent::AutomaticStop(told, _) if told.code == code::CEASE => Ending::Final,
             FsmEvent::NotifMsg(told) if told.is_collision() => Ending::Collided,
             _ => Ending::Told,
         };
