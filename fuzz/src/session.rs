@@ -11,7 +11,9 @@ use warren_bgp::codec::{KEEPALIVE, MAX_MESSAGE_LEN, open};
 use warren_bgp::message::{Capability, Family, GracefulRestart, Open};
 use warren_bgp::policy::ImportPolicy;
 use warren_bgp::rib::{Rib, Session};
-use warren_bgp::session::{Action, ConnectionId, Event, HoldTime, Peer, PeerConfig, State};
+use warren_bgp::session::{
+    Action, ConnectionId, Event, HoldTime, Peer, PeerConfig, State, TooManyPrefixes,
+};
 
 const OUR_AS: u32 = 64512;
 const US: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -145,7 +147,11 @@ impl World {
             (12, _) => self.event(Event::RequestRefresh(Family::Ipv4Unicast)),
             (13, _) => match script.octet().unwrap_or_default() % 5 {
                 0 => self.event(Event::ManualStop),
-                1 => self.event(Event::Overload("too much".to_owned())),
+                1 => self.event(Event::TooManyPrefixes(TooManyPrefixes {
+                    family: Family::Ipv4Unicast,
+                    limit: 1,
+                    idle: Duration::from_secs(30),
+                })),
                 2 => self.event(Event::Deconfigured),
                 4 => self.event(Event::Handover),
                 _ => self.event(Event::ManualStart),

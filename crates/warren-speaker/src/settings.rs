@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use warren_bgp::message::Family;
 use warren_bgp::policy::Refusal;
-use warren_bgp::session::{ConnectRetry, GracefulRestart, HoldTime, State};
+use warren_bgp::session::{ConnectRetry, GracefulRestart, HoldTime, State, UpdateErrors};
 
 use crate::transport::{Distance, Password};
 
@@ -67,6 +67,9 @@ pub struct PeerSettings {
     pub hold_time: HoldTime,
     /// How often to send a KEEPALIVE: by default, and at the least, thrice in a hold time.
     pub keepalive: Option<Duration>,
+    /// How long it may take nothing of what is sent; by default eight minutes, or two hold times if
+    /// that is longer (RFC 9687).
+    pub send_hold_time: Option<Duration>,
     /// How often to try to connect.
     pub connect_retry: ConnectRetry,
     /// This node's address to connect from; by default the kernel chooses.
@@ -78,6 +81,10 @@ pub struct PeerSettings {
     pub password: Option<Password>,
     /// How many hops away it may be.
     pub distance: Distance,
+    /// How many prefixes it may announce; by default as many as there are.
+    pub max_prefixes: Option<MaxPrefixes>,
+    /// If there is to be no session with it, why: what it is told at the end (RFC 9003).
+    pub shutdown: Option<String>,
     /// How this node restarts for the peer's eyes, and whether the peer's routes are kept while it
     /// restarts; neither where it is missing.
     pub graceful_restart: Option<GracefulRestart>,
@@ -103,16 +110,30 @@ impl PeerSettings {
             passive: false,
             hold_time: HoldTime::DEFAULT,
             keepalive: None,
+            send_hold_time: None,
             connect_retry: ConnectRetry::default(),
             source: None,
             other_address: None,
             password: None,
             distance: Distance::default(),
+            max_prefixes: None,
+            shutdown: None,
             graceful_restart: Some(GracefulRestart::default()),
             local_as: None,
             route_reflector_client: false,
         }
     }
+}
+
+/// How many prefixes a peer may announce, refused ones included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MaxPrefixes {
+    /// At most; one more ends the session.
+    pub limit: u32,
+    /// More than these are worth a word in the log.
+    pub warning: u32,
+    /// How long to have nothing to do with it then.
+    pub idle: Duration,
 }
 
 /// How a peer is doing.
@@ -138,6 +159,8 @@ pub struct PeerSnapshot {
     pub prefixes_advertised: u64,
     /// How many of the prefixes that it announced so far were refused, by reason.
     pub refused: BTreeMap<Refusal, u64>,
+    /// Errors in its UPDATEs that cost no session (RFC 7606).
+    pub update_errors: UpdateErrors,
     /// Whether it has said in this session that all its routes have been announced, of every family
     /// (RFC 4724, 2).
     pub end_of_rib: bool,

@@ -114,6 +114,9 @@ pub struct Peer {
     /// How many of the prefixes that it announced so far the import policy refused, by reason.
     #[serde(default)]
     pub prefixes_refused: BTreeMap<String, u64>,
+    /// Errors in its UPDATEs that cost no session (RFC 7606).
+    #[serde(default)]
+    pub update_errors: UpdateErrors,
     /// The state of its BFD session, by the names of RFC 5880, 4.1; none where BFD does not run.
     pub bfd: Option<String>,
     /// The BFD session in all detail.
@@ -174,6 +177,18 @@ pub struct Bfd {
     pub longest_delay_microseconds: u64,
     /// How many packets were discarded, by reason.
     pub discarded: BTreeMap<String, u64>,
+}
+
+/// Errors in the UPDATEs of a peer that cost no session, since it was configured (RFC 7606).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UpdateErrors {
+    /// Errors for which the routes of a message counted as withdrawn.
+    pub treated_as_withdraw: u64,
+    /// Attributes that were left out.
+    pub attributes_discarded: u64,
+    /// The latest, in words.
+    pub last: Option<String>,
 }
 
 /// Why a peer is a peer.

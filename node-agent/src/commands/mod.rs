@@ -23,6 +23,8 @@ use crate::client::ask;
 pub enum Format {
     /// For people.
     Table,
+    /// For people who look closer: of peers, what they sent that was malformed.
+    Wide,
     /// For programs.
     Json,
     /// For programs and people.
@@ -32,13 +34,13 @@ pub enum Format {
 /// `agent status`.
 pub fn status(run_dir: &RunDir, format: Format) -> anyhow::Result<String> {
     let status = ask_status(run_dir)?;
-    render(format, &status, table::status)
+    render(format, &status, |status| table::status(status, format == Format::Wide))
 }
 
 /// `agent peers`.
 pub fn peers(run_dir: &RunDir, format: Format) -> anyhow::Result<String> {
     let status = ask_status(run_dir)?;
-    render(format, &status.peers, |peers| table::peers(peers))
+    render(format, &status.peers, |peers| table::peers(peers, format == Format::Wide))
 }
 
 /// `agent ipam`. A difference that is found, or cannot be mended, makes the exit code 1.
@@ -146,7 +148,7 @@ fn render<T: Serialize>(
     table: impl FnOnce(&T) -> String,
 ) -> anyhow::Result<String> {
     Ok(match format {
-        Format::Table => table(value),
+        Format::Table | Format::Wide => table(value),
         Format::Json => serde_json::to_string_pretty(value)?,
         Format::Yaml => serde_saphyr::to_string(value)?,
     })

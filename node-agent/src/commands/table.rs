@@ -9,7 +9,7 @@ use super::doctor::Finding;
 use super::ipam::{Findings, Shown, State};
 
 /// The whole status: what is wrong first.
-pub fn status(status: &Status) -> String {
+pub fn status(status: &Status, wide: bool) -> String {
     let node = &status.node;
     let mut text = format!(
         "Node {}  {}  AS {}  up {}  version {}\n",
@@ -40,7 +40,7 @@ pub fn status(status: &Status) -> String {
     for drift in &status.routes.drift {
         text.push_str(&format!("  {}: {}, since {}\n", drift.prefix, drift.problem, drift.since));
     }
-    text.push_str(&format!("\n{}\n\n{}", peers(&status.peers), ipam(&status.ipam)));
+    text.push_str(&format!("\n{}\n\n{}", peers(&status.peers, wide), ipam(&status.ipam)));
     text
 }
 
@@ -63,12 +63,16 @@ fn tunnel_words(tunnel: &Tunnel) -> String {
 }
 
 /// The peers, each with what is wrong with it.
-pub fn peers(peers: &[Peer]) -> String {
+pub fn peers(peers: &[Peer], wide: bool) -> String {
     if peers.is_empty() {
         return "No peers are configured.".into();
     }
+    let mut columns = vec!["PEER", "NAME", "AS", "TYPE", "STATE", "SINCE", "BFD", "RX/TX", "INFO"];
+    if wide {
+        columns.insert(8, "MALFORMED");
+    }
     let rows = peers.iter().map(|peer| {
-        vec![
+        let mut row = vec![
             peer.address.to_string(),
             peer.name.clone().unwrap_or_default(),
             peer.as_number.to_string(),
@@ -78,9 +82,25 @@ pub fn peers(peers: &[Peer]) -> String {
             peer.bfd.clone().unwrap_or_else(|| "-".into()),
             format!("{}/{}", peer.prefixes_received, peer.prefixes_advertised),
             info(peer),
-        ]
+        ];
+        if wide {
+            row.insert(8, malformed(peer));
+        }
+        row
     });
-    table(&["PEER", "NAME", "AS", "TYPE", "STATE", "SINCE", "BFD", "RX/TX", "INFO"], rows)
+    table(&columns, rows)
+}
+
+/// What RFC 7606 made of its errors.
+fn malformed(peer: &Peer) -> String {
+    let errors = &peer.update_errors;
+    match &errors.last {
+        None => "none".into(),
+        Some(last) => format!(
+            "{} taken as withdrawn, {} discarded: {last}",
+            errors.treated_as_withdraw, errors.attributes_discarded
+        ),
+    }
 }
 
 fn info(peer: &Peer) -> String {
@@ -242,7 +262,36 @@ fn duration(seconds: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::duration;
+    use warren_types::status::{PeerKind, UpdateErrors};
+
+    use super::*;
+
+    #[test]
+    fn what_a_peer_sends_malformed_is_in_the_wide_table_only() {
+        let peer = Peer {
+            address: [192, 168, 0, 146].into(),
+            name: None,
+            as_number: 64512,
+            kind: PeerKind::Mesh,
+            state: "Established".into(),
+            since: Timestamp::UNIX_EPOCH,
+            last_error: None,
+            prefixes_received: 1,
+            prefixes_stale: 0,
+            prefixes_advertised: 1,
+            prefixes_refused: Default::default(),
+            update_errors: UpdateErrors {
+                treated_as_withdraw: 3,
+                attributes_discarded: 1,
+                last: Some("ORIGIN is missing".into()),
+            },
+            bfd: None,
+            bfd_session: None,
+        };
+        let wide = peers(std::slice::from_ref(&peer), true);
+        assert!(wide.contains("3 taken as withdrawn, 1 discarded: ORIGIN is missing"), "{wide}");
+        assert!(!peers(&[peer], false).contains("withdrawn"));
+    }
 
     #[test]
     fn a_duration_shows_its_two_greatest_units() {

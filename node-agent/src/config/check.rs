@@ -145,6 +145,9 @@ fn peers(config: &Config) -> Result<(), String> {
         if peer.ttl_security.is_some() && peer.multihop.is_some() {
             return Err(at("ttlSecurity and multihop exclude each other; leave one out"));
         }
+        if peer.max_prefixes.is_some_and(|it| it.warning_percent > 100) {
+            return Err(at("maxPrefixes: warningPercent: give 100 or less"));
+        }
         if peer.source_address.is_some_and(|it| it.is_ipv4() != peer.address.is_ipv4()) {
             return Err(at("sourceAddress: it is of another family than the peer's address"));
         }

@@ -209,6 +209,10 @@ pub struct PeerConfig {
     pub multihop: Option<NonZeroU8>,
     /// BFD with it, as far as it differs from the node's.
     pub bfd: Option<BfdConfig>,
+    /// How many prefixes it may announce, refused ones included; default as many as there are.
+    pub max_prefixes: Option<MaxPrefixesConfig>,
+    /// If there is to be no session with it, why: it is told so (RFC 9003).
+    pub shutdown: Option<String>,
     /// The filters that its routes and those for it go through, in this order.
     #[serde(default)]
     pub filters: Vec<String>,
@@ -224,6 +228,28 @@ pub struct PeerConfig {
     /// Whether this node reflects routes to it and its routes to others (RFC 4456).
     #[serde(default)]
     pub route_reflector_client: bool,
+}
+
+/// How many prefixes a peer may announce.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MaxPrefixesConfig {
+    /// At most; one more ends the session.
+    pub limit: u32,
+    /// From how many per cent of them on the log warns.
+    #[serde(default = "default_warning")]
+    pub warning_percent: u8,
+    /// How long the peer is left alone then, in seconds.
+    #[serde(default = "default_idle")]
+    pub idle_seconds: u16,
+}
+
+fn default_warning() -> u8 {
+    75
+}
+
+fn default_idle() -> u16 {
+    300
 }
 
 fn password<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Password>, D::Error> {

@@ -83,6 +83,8 @@ mod tests {
             source: None,
             password: None,
             distance: Distance::default(),
+            max_prefixes: None,
+            shutdown: None,
             local_as: None,
             route_reflector_client: false,
             policy: Arc::default(),

@@ -62,6 +62,7 @@ mod tests {
             prefixes_stale: 0,
             prefixes_advertised: 0,
             refused: BTreeMap::new(),
+            update_errors: Default::default(),
             end_of_rib: false,
         }
     }

@@ -111,6 +111,11 @@ fn peer(
         prefixes_stale: peer.prefixes_stale,
         prefixes_advertised: peer.prefixes_advertised,
         prefixes_refused: peer.refused.iter().map(|(why, n)| (why.to_string(), *n)).collect(),
+        update_errors: status::UpdateErrors {
+            treated_as_withdraw: peer.update_errors.withdrawn,
+            attributes_discarded: peer.update_errors.discarded,
+            last: peer.update_errors.last.clone(),
+        },
         bfd: session.map(|session| session.state.as_str().into()),
         bfd_session: session.map(bfd_session),
     }

@@ -179,6 +179,8 @@ impl Agent {
                     other_address: own(!peer.address.is_ipv4()),
                     password: peer.password.clone(),
                     distance: peer.distance,
+                    max_prefixes: peer.max_prefixes,
+                    shutdown: peer.shutdown.clone(),
                     graceful_restart: graceful_restart(&self.config),
                     local_as: peer.local_as,
                     route_reflector_client: peer.route_reflector_client,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::watch;
 use warren_bgp::policy::PeerPolicy;
-use warren_speaker::{ConnectRetry, Distance};
+use warren_speaker::{ConnectRetry, Distance, MaxPrefixes};
 use warren_types::status::PeerKind;
 
 use super::host_name::host_name;
@@ -93,6 +93,12 @@ fn settle(config: &Config, peer: &PeerConfig) -> Peer {
             (None, None) => Distance::Any,
         },
         bfd: Bfd::of(config, peer.bfd.as_ref(), kind),
+        max_prefixes: peer.max_prefixes.map(|it| MaxPrefixes {
+            limit: it.limit,
+            warning: (u64::from(it.limit) * u64::from(it.warning_percent) / 100) as u32,
+            idle: Duration::from_secs(it.idle_seconds.into()),
+        }),
+        shutdown: peer.shutdown.clone(),
         local_as: peer.local_as_number,
         route_reflector_client: peer.route_reflector_client,
         policy: Arc::new(policy),

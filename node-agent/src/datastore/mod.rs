@@ -21,7 +21,7 @@ use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 use tokio::sync::watch;
 use warren_bgp::policy::PeerPolicy;
-use warren_speaker::{ConnectRetry, Distance, HoldTime, Password};
+use warren_speaker::{ConnectRetry, Distance, HoldTime, MaxPrefixes, Password};
 use warren_types::pool::Pool;
 use warren_types::status::{self, PeerKind};
 
@@ -91,6 +91,10 @@ pub struct Peer {
     pub distance: Distance,
     /// How BFD runs with it, if it does.
     pub bfd: Option<Bfd>,
+    /// How many prefixes it may announce.
+    pub max_prefixes: Option<MaxPrefixes>,
+    /// If there is to be no session with it, why.
+    pub shutdown: Option<String>,
     /// This node's AS number towards it, where that is another one.
     pub local_as: Option<u32>,
     /// Whether this node reflects routes for it.

@@ -5,8 +5,9 @@ use std::fmt;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::frame::HEADER_LEN;
+use super::open::afi_safi;
 use super::{MAX_MESSAGE_LEN, MessageType, SessionReset};
-use crate::message::Notification;
+use crate::message::{Family, Notification};
 
 /// The error codes that this speaker sends.
 pub mod code {
@@ -20,10 +21,14 @@ pub mod code {
     pub const FSM: u8 = 5;
     /// RFC 4271, 6.7 and RFC 4486.
     pub const CEASE: u8 = 6;
+    /// RFC 9687, 5.
+    pub const SEND_HOLD_TIMER: u8 = 8;
 }
 
 /// The subcodes of Cease (RFC 4486, 3) that this speaker sends.
 pub mod cease {
+    /// The peer has announced more prefixes than it may.
+    pub const MAXIMUM_PREFIXES: u8 = 1;
     /// The operator has stopped the session.
     pub const ADMINISTRATIVE_SHUTDOWN: u8 = 2;
     /// The peer is no longer configured.
@@ -32,13 +37,14 @@ pub mod cease {
     pub const CONNECTION_REJECTED: u8 = 5;
     /// The other one of two connections is kept.
     pub const COLLISION_RESOLUTION: u8 = 7;
-    /// There is no room for what the peer or the session needs.
-    pub const OUT_OF_RESOURCES: u8 = 8;
-    /// BFD cannot reach the peer any more (RFC 9384, 3).
-    pub const BFD_DOWN: u8 = 10;
     /// The session is not to be restarted gracefully; why it ends is in the data (RFC 8538, 3).
     pub const HARD_RESET: u8 = 9;
+    /// BFD cannot reach the peer any more (RFC 9384, 3).
+    pub const BFD_DOWN: u8 = 10;
 }
+
+/// In octets: its length has one (RFC 9003, 2).
+const LONGEST_COMMUNICATION: usize = 255;
 
 /// What the codes are called (RFC 4271, 4.5; RFC 7313, 5; RFC 9687, 5).
 const CODES: [(u8, &str); 8] = [
@@ -103,6 +109,23 @@ impl Notification {
     /// One without data.
     pub fn new(code: u8, subcode: u8) -> Self {
         Self { code, subcode, data: vec![] }
+    }
+
+    /// The operator has stopped the session; `text` says why, as far as it fits (RFC 9003, 2).
+    pub fn shutdown(text: &str) -> Self {
+        let end = text.floor_char_boundary(LONGEST_COMMUNICATION);
+        let text = text.get(..end).unwrap_or_default();
+        let data = std::iter::once(text.len() as u8).chain(text.bytes()).collect();
+        Self { data, ..Self::new(code::CEASE, cease::ADMINISTRATIVE_SHUTDOWN) }
+    }
+
+    /// The peer has announced more than `limit` prefixes of a family (RFC 4486, 4).
+    pub fn too_many_prefixes(family: Family, limit: u32) -> Self {
+        let (afi, safi) = afi_safi(family);
+        let mut data = (afi as u16).to_be_bytes().to_vec();
+        data.push(safi as u8);
+        data.extend(limit.to_be_bytes());
+        Self { data, ..Self::new(code::CEASE, cease::MAXIMUM_PREFIXES) }
     }
 
     /// Whether the session is to end for good (RFC 8538, 3).

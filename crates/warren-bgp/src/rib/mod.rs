@@ -293,6 +293,11 @@ impl Rib {
         mem::take(&mut self.first_refusals)
     }
 
+    /// How many prefixes a peer announces now, refused ones included.
+    pub fn received(&self, peer: IpAddr) -> usize {
+        self.peers.get(&peer).map_or(0, |routes| routes.received.len())
+    }
+
     /// The counts of a peer.
     pub fn counts(&self, peer: IpAddr) -> Counts {
         let routes = self.peers.get(&peer);

@@ -80,10 +80,15 @@ pub enum Event {
     Timer,
     /// Ask the peer to send its routes of this family again (RFC 2918).
     RequestRefresh(Family),
-    /// The session cannot be kept up, for this reason: Cease, Out of Resources.
-    Overload(String),
     /// BFD cannot reach the peer any more.
     BfdDown(BfdDown),
+    /// The operator has stopped the session, and says why: Cease, Administrative Shutdown, with
+    /// the text (RFC 9003).
+    Shutdown(String),
+    /// The peer has taken nothing for so long (RFC 9687).
+    SendHoldTimerExpires(Duration),
+    /// The peer announces more prefixes than it may.
+    TooManyPrefixes(TooManyPrefixes),
     /// This speaker is about to restart: the session ends without a word where the peer will keep
     /// the routes for it (RFC 4724, 4), and as by [`ManualStop`](Self::ManualStop) elsewhere.
     Handover,
@@ -104,6 +109,18 @@ pub struct BfdDown {
     /// kept for it go too (RFC 5882, 4.3.2.1); else its restart may be all that has failed BFD, and
     /// they stay (4.3.2.2).
     pub control_plane_independent: bool,
+}
+
+/// A peer that has announced more prefixes than it may: Cease, Maximum Number of Prefixes Reached
+/// (RFC 4486, 4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooManyPrefixes {
+    /// Of which family.
+    pub family: Family,
+    /// How many it may announce.
+    pub limit: u32,
+    /// How long to have nothing to do with it.
+    pub idle: Duration,
 }
 
 /// What the driver is to do, in this order.

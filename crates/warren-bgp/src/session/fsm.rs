@@ -1,5 +1,7 @@
 //! The events of the state machine (RFC 4271, 8.1) and what it works with.
 
+use std::time::Instant;
+
 use crate::codec::{Decoded, SessionReset};
 use crate::message::{Family, Notification};
 
@@ -73,6 +75,8 @@ pub(super) struct Shared {
     pub(super) past: Past,
     /// Routes of the peer that outlive their session.
     pub(super) stale: Stale,
+    /// Until when to have nothing to do with the peer.
+    pub(super) banned_until: Option<Instant>,
     /// What the driver is to do, in order.
     pub(super) actions: Vec<Action>,
 }

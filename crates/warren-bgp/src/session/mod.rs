@@ -21,7 +21,10 @@ mod peer;
 mod restart;
 mod timers;
 
-pub use api::{Action, BfdDown, ConnectionId, Event, Negotiated, PeerRestart, State, UpdateErrors};
+pub use api::{
+    Action, BfdDown, ConnectionId, Event, Negotiated, PeerRestart, State, TooManyPrefixes,
+    UpdateErrors,
+};
 pub use config::{
     ConnectRetry, GracefulRestart, HoldTime, InvalidHoldTime, InvalidRestartTime, PeerConfig,
     RestartTime, SUPPORTED_FAMILIES,

@@ -9,7 +9,10 @@ use super::connection::{Connection, Direction};
 use super::fsm::{FsmEvent, Shared};
 use super::negotiate::Past;
 use super::restart::Stale;
-use super::{Action, BfdDown, ConnectionId, Event, Negotiated, PeerConfig, State, UpdateErrors};
+use super::{
+    Action, BfdDown, ConnectionId, Event, Negotiated, PeerConfig, State, TooManyPrefixes,
+    UpdateErrors,
+};
 use crate::codec::notification::{self, cease, code};
 use crate::message::{Notification, Update};
 
@@ -73,6 +76,7 @@ impl Peer {
                 plain_open: false,
                 past: Past::default(),
                 stale: Stale::default(),
+                banned_until: None,
                 actions: Vec::new(),
             },
             started: false,
@@ -160,11 +164,13 @@ impl Peer {
             Event::ManualStart if self.started => {}
             Event::ManualStart => {
                 self.started = true;
+                self.shared.banned_until = None;
                 self.dispatch(Direction::Outgoing, now, FsmEvent::ManualStart);
             }
-            Event::ManualStop => {
-                let reason = "administratively shut down";
-                self.stop(now, cease::ADMINISTRATIVE_SHUTDOWN, reason);
+            Event::ManualStop => self.shut_down(now),
+            Event::Shutdown(text) => {
+                let reason = format!("administratively shut down: {text}");
+                self.stop(now, &Notification::shutdown(&text), &reason);
             }
             Event::Handover => {
                 if self.negotiated().is_some_and(|it| it.graceful_restart.is_some()) {
@@ -174,11 +180,11 @@ impl Peer {
                         }
                     }
                 }
-                let reason = "administratively shut down";
-                self.stop(now, cease::ADMINISTRATIVE_SHUTDOWN, reason);
+                self.shut_down(now);
             }
             Event::Deconfigured => {
-                self.stop(now, cease::PEER_DECONFIGURED, "removed from the configuration");
+                let cease = Notification::new(code::CEASE, cease::PEER_DECONFIGURED);
+                self.stop(now, &cease, "removed from the configuration");
             }
             Event::ConnectSucceeded(id) => {
                 self.dispatch_to(id, now, FsmEvent::TcpCrAcked);
@@ -205,14 +211,19 @@ impl Peer {
                     connection.request_refresh(family, &mut self.shared);
                 }
             }
-            Event::Overload(reason) => {
-                let cease = Notification::new(code::CEASE, cease::OUT_OF_RESOURCES);
-                for direction in [Direction::Outgoing, Direction::Incoming] {
-                    if self.state_of(direction) >= Some(State::OpenSent) {
-                        let event = FsmEvent::AutomaticStop(cease.clone(), reason.clone());
-                        self.dispatch(direction, now, event);
-                    }
-                }
+            Event::SendHoldTimerExpires(limit) => {
+                let reason =
+                    format!("peer has taken nothing that was sent for {} s", limit.as_secs());
+                self.end(now, &Notification::new(code::SEND_HOLD_TIMER, 0), &reason);
+            }
+            Event::TooManyPrefixes(_) if self.established().is_none() => {}
+            Event::TooManyPrefixes(TooManyPrefixes { family, limit, idle }) => {
+                self.shared.banned_until = now.checked_add(idle);
+                let reason = format!(
+                    "peer has announced more than {limit} prefixes; it is left alone for {} s",
+                    idle.as_secs()
+                );
+                self.end(now, &Notification::too_many_prefixes(family, limit), &reason);
             }
             Event::BfdDown(failure) => self.bfd_down(now, &failure),
         }
@@ -271,7 +282,7 @@ impl Peer {
 
     /// The peer has connected.
     fn accepted(&mut self, now: Instant, id: ConnectionId) {
-        if !self.started {
+        if !self.started || self.shared.banned_until.is_some_and(|until| now < until) {
             return self.refuse(id, cease::CONNECTION_REJECTED);
         }
         if self.established().is_some() {
@@ -376,11 +387,28 @@ impl Peer {
         }
     }
 
-    fn stop(&mut self, now: Instant, subcode: u8, reason: &str) {
+    fn shut_down(&mut self, now: Instant) {
+        let cease = Notification::new(code::CEASE, cease::ADMINISTRATIVE_SHUTDOWN);
+        self.stop(now, &cease, "administratively shut down");
+    }
+
+    /// Ends what there is of a session; it is to come back.
+    fn end(&mut self, now: Instant, told: &Notification, reason: &str) {
+        for direction in Direction::ALL {
+            if self.state_of(direction) >= Some(State::OpenSent) {
+                let event = FsmEvent::AutomaticStop(told.clone(), reason.to_owned());
+                self.dispatch(direction, now, event);
+            }
+        }
+        // A newcomer would only have taken the session's place.
+        self.shared.last_error = Some(reason.to_owned());
+    }
+
+    fn stop(&mut self, now: Instant, told: &Notification, reason: &str) {
         self.started = false;
         for direction in [Direction::Newcomer, Direction::Incoming, Direction::Outgoing] {
-            let cease = Notification::new(code::CEASE, subcode);
-            self.dispatch(direction, now, FsmEvent::ManualStop(cease, reason.to_owned()));
+            let event = FsmEvent::ManualStop(told.clone(), reason.to_owned());
+            self.dispatch(direction, now, event);
         }
         self.sweep();
         self.shared.last_error = Some(reason.to_owned());

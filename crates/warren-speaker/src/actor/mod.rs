@@ -212,17 +212,21 @@ impl Actor {
             }
             let what = if next.is_some() { "changed" } else { "removed" };
             tracing::info!(peer = %address, "BGP peer {what}");
+            if let Some(text) = next.and_then(|it| it.shutdown.clone()) {
+                self.drive(address, Event::Shutdown(text));
+            }
             self.remove_peer(address);
         }
         for (address, settings) in wanted {
-            let as_number = settings.as_number;
+            let (as_number, shutdown) = (settings.as_number, settings.shutdown.clone());
             tracing::info!(peer = %address, as_number, passive = settings.passive, "BGP peer added");
             if settings.password.is_some() {
                 self.set_key(address, settings.password.as_ref());
             }
             self.neighbors
                 .insert(address, Neighbor::new(&self.config, settings, self.deferral.is_some()));
-            self.drive(address, Event::ManualStart);
+            let event = shutdown.map_or(Event::ManualStart, Event::Shutdown);
+            self.drive(address, event);
         }
     }
 

@@ -19,6 +19,8 @@ pub(super) struct Neighbor {
     pub(super) connections: Vec<(ConnectionId, ConnectionKey)>,
     /// The connection of the Established session.
     pub(super) established: Option<ConnectionKey>,
+    /// Whether it was said in this session that it comes near the most prefixes that it may announce.
+    pub(super) warned_of_prefixes: bool,
     /// Whether it ever had a session.
     pub(super) has_been_up: bool,
     /// The families of which its session has brought End-of-RIB.
@@ -58,6 +60,7 @@ impl Neighbor {
             machine,
             connections: Vec::new(),
             established: None,
+            warned_of_prefixes: false,
             has_been_up: false,
             end_of_rib: BTreeSet::new(),
             deadline: None,
@@ -101,6 +104,7 @@ impl Neighbor {
             prefixes_advertised: count(counts.advertised),
             refused: counts.refused,
             prefixes_stale: count(counts.stale),
+            update_errors: self.machine.update_errors().clone(),
             end_of_rib: self.has_announced_all(),
         }
     }

@@ -7,15 +7,16 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::net::TcpStream;
+use warren_bgp::message::Family;
 use warren_bgp::rib::Session;
-use warren_bgp::session::{Action, ConnectionId, Event, Negotiated, State};
+use warren_bgp::session::{Action, ConnectionId, Event, Negotiated, State, TooManyPrefixes};
 
 use super::{Actor, Connection, Stage};
 use crate::connection::{self, ConnectionKey, Happened};
 use crate::{error_words, socket};
 
-/// How long a peer may take nothing where no hold time was agreed on (RFC 9687, 5).
-const STUCK_WITHOUT_HOLD_TIME: Duration = Duration::from_secs(480);
+/// How long a peer may take nothing at the least, where nothing is settled (RFC 9687, 5).
+const SEND_HOLD_TIME: Duration = Duration::from_secs(480);
 
 impl Actor {
     /// Takes an event of a connection. One of a connection that is gone means nothing any more.
@@ -38,9 +39,7 @@ impl Actor {
                 }
             }
             Happened::Stuck(key, limit) => {
-                let reason =
-                    format!("peer has taken nothing that was sent for {} s", limit.as_secs());
-                self.drive_by(key, |_| Event::Overload(reason));
+                self.drive_by(key, |_| Event::SendHoldTimerExpires(limit));
             }
         }
     }
@@ -105,6 +104,9 @@ impl Actor {
             self.perform(address, source, action);
         }
         self.observe(address);
+        if let Some(too_many) = self.limit_prefixes(address) {
+            self.drive(address, Event::TooManyPrefixes(too_many));
+        }
     }
 
     fn perform(&mut self, address: IpAddr, source: Option<ConnectionKey>, action: Action) {
@@ -165,6 +167,23 @@ impl Actor {
         }
     }
 
+    /// Whether a peer announces more than it may. That it comes near is said once in a session.
+    fn limit_prefixes(&mut self, address: IpAddr) -> Option<TooManyPrefixes> {
+        let neighbor = self.neighbors.get_mut(&address)?;
+        let most = neighbor.settings.max_prefixes.filter(|_| neighbor.established.is_some())?;
+        let received = self.rib.received(address);
+        if received > most.limit as usize {
+            let family = Family::of(&address.into());
+            return Some(TooManyPrefixes { family, limit: most.limit, idle: most.idle });
+        }
+        if received > most.warning as usize && !neighbor.warned_of_prefixes {
+            neighbor.warned_of_prefixes = true;
+            let limit = most.limit;
+            tracing::warn!(peer = %address, received, limit, "peer comes near its most prefixes");
+        }
+        None
+    }
+
     fn up(&mut self, address: IpAddr, source: Option<ConnectionKey>, negotiated: Negotiated) {
         let Some(key) = source else { return };
         let Some(Stage::Open { local, outbox, .. }) =
@@ -172,18 +191,16 @@ impl Actor {
         else {
             return;
         };
-        outbox.stuck_after(match negotiated.hold_time {
-            Duration::ZERO => STUCK_WITHOUT_HOLD_TIME,
-            hold_time => hold_time,
-        });
+        let Some(settings) = self.neighbors.get(&address).map(|neighbor| &neighbor.settings) else {
+            return;
+        };
+        let usual = SEND_HOLD_TIME.max(negotiated.hold_time * 2);
+        outbox.stuck_after(settings.send_hold_time.unwrap_or(usual));
         tracing::info!(
             peer = %address, router_id = %negotiated.peer_router_id,
             as_number = negotiated.peer_as, hold_time = negotiated.hold_time.as_secs(),
             families = ?negotiated.families, "BGP session established"
         );
-        let Some(settings) = self.neighbors.get(&address).map(|neighbor| &neighbor.settings) else {
-            return;
-        };
         self.rib.peer_up(Session {
             peer: address,
             peer_as: negotiated.peer_as,
@@ -199,6 +216,7 @@ impl Actor {
         if let Some(neighbor) = self.neighbors.get_mut(&address) {
             neighbor.established = Some(key);
             neighbor.has_been_up = true;
+            neighbor.warned_of_prefixes = false;
             neighbor.end_of_rib.clear();
             neighbor.logged = None;
         }

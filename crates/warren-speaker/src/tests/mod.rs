@@ -1,4 +1,5 @@
 mod families;
+mod limits;
 mod node;
 mod restart;
 mod transport;
@@ -210,10 +211,13 @@ async fn a_peer_that_never_reads_loses_its_session_and_holds_up_nobody() {
     let one = Node::start(&[]).await;
     let mut two = Node::start(&[]).await;
     let deaf = fresh_address();
-    let hold_time = HoldTime::from_secs(6).unwrap();
     one.speaker.set_peers(vec![
         two.as_peer_of(&one),
-        PeerSettings { passive: true, hold_time, ..settings(SocketAddr::new(deaf.into(), 1)) },
+        PeerSettings {
+            passive: true,
+            send_hold_time: Some(Duration::from_secs(6)),
+            ..settings(SocketAddr::new(deaf.into(), 1))
+        },
     ]);
     two.speaker.set_peers(vec![one.as_peer_of(&two)]);
     let mut caller = ByHand::connect(deaf, one.speaker.listening(), Some(2048)).await;

@@ -129,6 +129,8 @@ fn peers(config: &Config, name: &str, cluster: &Cluster, own: Option<IpAddr>) ->
             password: None,
             distance: Distance::default(),
             bfd: Bfd::of(config, None, PeerKind::Mesh),
+            max_prefixes: None,
+            shutdown: None,
             local_as: None,
             route_reflector_client: false,
             policy: Arc::default(),

@@ -12,8 +12,8 @@ use crate::message::{AsPathSegment, Attributes, LargeCommunity, Origin, UnknownA
 
 const TRANSITIVE: u8 = 0x40;
 const EXTENDED_LENGTH: u8 = 0x10;
-const MP_REACH_NLRI: u8 = 14;
-const MP_UNREACH_NLRI: u8 = 15;
+pub(super) const MP_REACH_NLRI: u8 = 14;
+pub(super) const MP_UNREACH_NLRI: u8 = 15;
 
 /// The attributes of routes with this next hop; `None` without the mandatory ones.
 pub(super) fn from_wire(
@@ -160,6 +160,25 @@ pub(super) fn without_foreign_families(octets: &[u8], context: &UpdateContext) -
         rest = after;
     }
     (kept.len() < octets.len()).then(|| kept.into())
+}
+
+/// Whether the last attribute of the list ends where the list does.
+pub(super) fn is_whole(mut octets: &[u8]) -> bool {
+    while !octets.is_empty() {
+        let Some((_, rest)) = split(octets) else { return false };
+        octets = rest;
+    }
+    true
+}
+
+/// Whether an attribute of this code is in the list more than once.
+pub(super) fn is_repeated(mut octets: &[u8], code: u8) -> bool {
+    let mut found = 0;
+    while let Some((attribute, rest)) = split(octets) {
+        found += usize::from(attribute.code == code);
+        octets = rest;
+    }
+    found > 1
 }
 
 /// One attribute, cut out of a list of them.

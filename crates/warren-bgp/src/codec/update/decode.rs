@@ -7,9 +7,8 @@ use bytes::Bytes;
 use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
 use rustbgpd_wire as wire;
 use wire::attribute::PathAttribute;
-use wire::validate::ErrorDisposition;
 
-use super::{UpdateContext, attributes, validate};
+use super::{UpdateContext, attributes, errors, validate};
 use crate::codec::open::family;
 use crate::codec::{Consequence, Malformed, SessionReset};
 use crate::message::{Attributes, Family, Update};
@@ -73,10 +72,10 @@ pub fn decode(mut body: Bytes, context: &UpdateContext) -> Result<Decoded, Sessi
 
     let mut malformed = Vec::new();
     for fault in parsed.malformed {
-        let consequence = match fault.disposition {
-            ErrorDisposition::AttributeDiscard => Consequence::AttributeDiscard,
-            ErrorDisposition::TreatAsWithdraw => Consequence::TreatAsWithdraw,
-            ErrorDisposition::SessionReset => return Err(fault.error.into()),
+        let octets = &raw.path_attributes;
+        let Some(consequence) = errors::consequence(fault.type_code, &fault.error, octets, context)
+        else {
+            return Err(fault.error.into());
         };
         malformed.push(Malformed { consequence, error: fault.error.into() });
     }

@@ -3,6 +3,7 @@
 mod attributes;
 mod decode;
 mod encode;
+mod errors;
 mod validate;
 
 pub use decode::{Decoded, decode};

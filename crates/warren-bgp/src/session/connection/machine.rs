@@ -176,6 +176,8 @@ impl Connection {
             | FsmEvent::Handover
             | FsmEvent::BfdDown(_) => Ending::Final,
             FsmEvent::NotifMsg(told) if told.is_hard_reset() => Ending::Final,
+            // What was too much is not kept.
+            FsmEvent::AutomaticStop(told, _) if told.code == code::CEASE => Ending::Final,
             FsmEvent::NotifMsg(told) if told.is_collision() => Ending::Collided,
             _ => Ending::Told,
         };

@@ -98,7 +98,9 @@ impl Connection {
 
     /// Leaves Idle after a while.
     pub(super) fn restart_later(&mut self, now: Instant, shared: &mut Shared) {
-        self.timers.set(Timer::IdleHold, now, shared.backoff.current());
+        let ban =
+            shared.banned_until.map_or(Duration::ZERO, |it| it.saturating_duration_since(now));
+        self.timers.set(Timer::IdleHold, now, shared.backoff.current().max(ban));
     }
 
     /// The messages of `update`.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::super::{Action, ConnectionId, Event, PeerConfig, State};
+use super::super::{Action, ConnectionId, Event, PeerConfig, State, TooManyPrefixes};
 use super::{Solo, config, message, seconds, their_open};
 use crate::codec::open;
 use crate::message::{Family, Open};
@@ -22,7 +22,7 @@ enum Step {
     Deconfigured,
     Accept,
     Refresh,
-    Overload,
+    TooMany,
     Succeeded(usize),
     Failed(usize),
     Closed(usize),
@@ -54,7 +54,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Deconfigured),
         3 => Just(Step::Accept),
         1 => Just(Step::Refresh),
-        1 => Just(Step::Overload),
+        1 => Just(Step::TooMany),
         6 => which.clone().prop_map(Step::Succeeded),
         2 => which.clone().prop_map(Step::Failed),
         2 => which.clone().prop_map(Step::Closed),
@@ -90,7 +90,10 @@ fn take(solo: &mut Solo, step: Step) -> Vec<String> {
         Step::Deconfigured => solo.event(Event::Deconfigured),
         Step::Accept => solo.accept(),
         Step::Refresh => solo.event(Event::RequestRefresh(Family::Ipv4Unicast)),
-        Step::Overload => solo.event(Event::Overload("full".to_owned())),
+        Step::TooMany => {
+            let (family, idle) = (Family::Ipv4Unicast, Duration::from_secs(10));
+            solo.event(Event::TooManyPrefixes(TooManyPrefixes { family, limit: 1, idle }))
+        }
         Step::Succeeded(which) => solo.event(Event::ConnectSucceeded(pick(solo, which))),
         Step::Failed(which) => {
             solo.event(Event::ConnectFailed(pick(solo, which), "refused".to_owned()))
@@ -109,6 +112,9 @@ fn take(solo: &mut Solo, step: Step) -> Vec<String> {
 
 /// A peer that does everything right from now on: how long until the session is Established.
 fn heal(solo: &mut Solo) -> Duration {
+    // What it was left alone for is over.
+    solo.now += seconds(10);
+    solo.event(Event::Timer);
     let start = solo.now;
     for id in solo.live.clone() {
         solo.event(Event::Closed(id, "closed".to_owned()));

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::super::{Action, Event, HoldTime, PeerConfig, State};
+use super::super::{Action, Event, HoldTime, PeerConfig, State, TooManyPrefixes};
 use super::{Solo, config, message, seconds, their_open};
-use crate::message::{Attributes, Capability, Family, Open, Update};
+use crate::message::{Attributes, Capability, Family, Notification, Open, Update};
 
 #[test]
 fn a_session_comes_up_and_says_what_was_agreed_on() {
@@ -210,12 +210,55 @@ fn a_peer_that_is_removed_is_told_so() {
 }
 
 #[test]
-fn an_overload_ends_the_session_and_it_comes_back() {
+fn a_peer_that_takes_nothing_is_given_up_and_comes_back() {
     let mut solo = Solo::established(config());
-    let done = solo.event(Event::Overload("peer does not read".into()));
-    assert_eq!(done, ["send 1 6/8", "close 1", "down"]);
-    assert_eq!(solo.error(), "peer does not read");
+    let done = solo.event(Event::SendHoldTimerExpires(seconds(480)));
+    assert_eq!(done, ["send 1 8/0", "close 1", "down"]);
+    assert_eq!(solo.error(), "peer has taken nothing that was sent for 480 s");
     assert_eq!(solo.timer().1, ["connect 2"]);
+}
+
+#[test]
+fn a_peer_that_announces_too_much_is_left_alone_for_a_while() {
+    let too_many = TooManyPrefixes { family: Family::Ipv6Unicast, limit: 258, idle: seconds(300) };
+    let mut solo = Solo::established(config());
+    let done = solo.event(Event::TooManyPrefixes(too_many));
+    assert_eq!(done, ["send 1 6/1", "close 1", "down"]);
+    let sent = solo.log.iter().find_map(|action| match action {
+        Action::Send(_, octets) if octets[18] == 3 => Some(octets.slice(21..)),
+        _ => None,
+    });
+    assert_eq!(sent.as_deref(), Some([0, 2, 1, 0, 0, 1, 2].as_slice()));
+    assert_eq!(
+        solo.error(),
+        "peer has announced more than 258 prefixes; it is left alone for 300 s"
+    );
+    assert_eq!(solo.accept(), ["send 2 6/5", "close 2"]);
+    let ended = solo.now;
+    assert_eq!(solo.timer().1, ["connect 3"]);
+    assert_eq!(solo.now - ended, seconds(300));
+    assert_eq!(solo.accept(), ["send 4 OPEN"]);
+    // An operator need not wait.
+    let mut solo = Solo::established(config());
+    solo.event(Event::TooManyPrefixes(too_many));
+    solo.event(Event::ManualStop);
+    assert_eq!(solo.event(Event::ManualStart), ["connect 2"]);
+}
+
+#[test]
+fn an_operator_who_stops_a_session_can_say_why() {
+    let mut solo = Solo::established(config());
+    assert_eq!(
+        solo.event(Event::Shutdown("back at noon".into())),
+        ["send 1 6/2", "close 1", "down"]
+    );
+    assert_eq!(solo.error(), "administratively shut down: back at noon");
+    let data = |text: &str| Notification::shutdown(text).data;
+    assert_eq!(data("back"), b"\x04back");
+    // What is too long ends between two characters.
+    let long = data(&format!("{}\u{e9}", "x".repeat(254)));
+    assert_eq!((long.len(), long[0]), (255, 254));
+    assert_eq!(Notification::shutdown(&"x".repeat(300)).communication().unwrap().len(), 255);
 }
 
 #[test]
