@@ -51,8 +51,12 @@ fn deletion(cluster: &Cluster) -> Result<()> {
     let old = cluster.agent_pod(1)?;
     let log = cluster.kubectl.follow_log(NAMESPACE, &old, "agent")?;
     cluster.kubectl.run(&["--namespace", NAMESPACE, "delete", "pod", &old, "--timeout=240s"])?;
-    let events = cluster.kubectl.events(NAMESPACE, &old)?;
-    ensure!(events.contains("Stopping container agent"), "{events}");
+    // kubelet's words may come after its deeds.
+    let events = eventually("kubelet has told of the end", PATIENCE, || {
+        let events = cluster.kubectl.events(NAMESPACE, &old)?;
+        ensure!(events.contains("Stopping container agent"), "{events}");
+        Ok(events)
+    })?;
     ensure!(!events.contains("FailedPreStopHook"), "{events}");
     let said = log.output();
     ensure!(said.contains("shutting down") && said.contains("by=\"agent shutdown\""), "{said}");
