@@ -34,10 +34,14 @@ pub fn snapshot(config: &Config, name: &str, cluster: &Cluster) -> Snapshot {
     }
     let ipv6_address = config.node.ipv6_address.or_else(|| own.and_then(|own| own.ipv6_address));
     let blocks = own.map_or(&[][..], |own| &own.blocks);
-    // Without an address of its own the node could be no next hop of IPv6: it does without.
+    // Without an address of its own the node could be no next hop of IPv6, and beside IPv4 nobody has
+    // asked for it where it has no pool: it does without.
+    let wants_ipv6 =
+        pools.iter().any(|pool| pool.cidr.is_ipv6()) || blocks.iter().all(IpNetwork::is_ipv6);
+    let has_ipv6 = ipv6_address.is_some() && wants_ipv6;
     let (blocks, stray): (Vec<_>, Vec<_>) = blocks
         .iter()
-        .filter(|block| block.is_ipv4() || ipv6_address.is_some())
+        .filter(|block| block.is_ipv4() || has_ipv6)
         .copied()
         .partition(|block| pool::holding(&pools, block).is_some());
     if !pools.is_empty() {

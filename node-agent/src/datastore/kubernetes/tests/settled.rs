@@ -95,6 +95,9 @@ fn ipv6_blocks_go_with_the_ipv6_address_of_their_node() {
     let snapshot = settle("", &known);
     assert_eq!(snapshot.blocks, both);
     assert_eq!(snapshot.ipv6_address, Some("fd00::11".parse().unwrap()));
+    let of_ipv4_only = settle(super::POOLS, &known);
+    assert_eq!(of_ipv4_only.blocks.len(), 1);
+    assert_eq!(of_ipv4_only.problems, [""; 0]);
     let configured = settle("node: {ipv6Address: fd00::99}", &known);
     assert_eq!(configured.ipv6_address, Some("fd00::99".parse().unwrap()));
 }
