@@ -49,17 +49,24 @@ pub(crate) enum Request {
 #[derive(Debug)]
 pub(crate) struct Inputs {
     pub(crate) wanted: watch::Receiver<Wanted>,
+    /// What `wanted` began with: of this nothing was set by anybody.
+    pub(crate) initial: Wanted,
     pub(crate) requests: mpsc::Receiver<Request>,
     pub(crate) version: watch::Sender<u64>,
 }
 
 pub(crate) fn new(listening: SocketAddr) -> (Speaker, Inputs) {
-    let (wanted, wanted_receiver) = watch::channel(Wanted::default());
+    let initial = Wanted::default();
+    let (wanted, wanted_receiver) = watch::channel(initial.clone());
     // Who asks waits for the answer, so that there are as many places as may ask at once.
     let (requests, requests_receiver) = mpsc::channel(8);
     let (version_sender, version) = watch::channel(0);
-    let inputs =
-        Inputs { wanted: wanted_receiver, requests: requests_receiver, version: version_sender };
+    let inputs = Inputs {
+        wanted: wanted_receiver,
+        initial,
+        requests: requests_receiver,
+        version: version_sender,
+    };
     (Speaker { wanted, requests, version, listening }, inputs)
 }
 

@@ -87,7 +87,7 @@ pub(crate) async fn run(
     inputs: Inputs,
     changes: mpsc::Sender<Vec<PathChange>>,
 ) {
-    let Inputs { mut wanted, mut requests, version } = inputs;
+    let Inputs { mut wanted, initial: mut applied, mut requests, version } = inputs;
     let (events, mut happened) = mpsc::channel(EVENT_QUEUE);
     let deferral = config.restarted.and_then(|it| Deferral::new(Instant::now(), it));
     let mut rib = Rib::default();
@@ -112,7 +112,6 @@ pub(crate) async fn run(
     };
     let mut listening = JoinSet::new();
     listening.spawn(listener::run(listener, events));
-    let mut applied = Wanted::default();
 
     let (ending, asked_by) = loop {
         actor.end_deferral(Instant::now());

@@ -52,8 +52,12 @@ impl Neighbor {
         // Randomly keyed by the standard library: enough for jitter.
         let seed = RandomState::new().build_hasher().finish();
         let mut machine = Peer::new(machine, seed);
-        if deferring {
+        if config.restarted.is_some() {
+            // A peer that is known late may have kept routes over the restart as well.
             machine.restarted();
+            if !deferring {
+                machine.selected();
+            }
         }
         Self {
             settings,

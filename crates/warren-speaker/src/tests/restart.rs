@@ -97,6 +97,28 @@ async fn a_speaker_that_is_killed_or_hands_over_and_returns_is_noticed_by_no_rou
     }
 }
 
+/// What the peers are to hear does not depend on how fast the speaker is told of them.
+#[tokio::test]
+async fn a_speaker_that_hears_late_of_its_peers_has_restarted_all_the_same() {
+    let of_something_else: fn(&Speaker) = |speaker| speaker.originate(blocks(&["10.1.0.0/26"]));
+    let of_no_peers: fn(&Speaker) = |speaker| speaker.set_peers(Vec::new());
+    // It waits for routes (R) and knows of notifications (N); where it was told that there are no
+    // peers it has not waited. It has gone on forwarding in any case.
+    for (hears_first, flags) in [(of_something_else, 0xC0), (of_no_peers, 0x40)] {
+        let by_hand = fresh_address();
+        let (speaker, _changes) =
+            start(restarted(SocketAddr::new(fresh_address().into(), 0), HOUR)).await.unwrap();
+        hears_first(&speaker);
+        speaker.watch().changed().await.unwrap();
+        speaker.set_peers(vec![settings(SocketAddr::new(by_hand.into(), 1))]);
+        until_peer(&speaker, by_hand.into(), "known", |_| true).await;
+        let mut caller = ByHand::connect(by_hand, speaker.listening(), None).await;
+        let open = caller.receive_until(OPEN).await;
+        let expected = [64, 6, flags, 120, 0, 1, 1, 0x80];
+        assert!(open.windows(8).any(|it| it == expected), "{flags:x}: {open:x?}");
+    }
+}
+
 #[tokio::test]
 async fn without_graceful_restart_the_same_is_noticed_by_all_routes() {
     let (mut one, two) = pair(None).await;
