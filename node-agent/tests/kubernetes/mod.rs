@@ -75,10 +75,11 @@ fn a_token_that_has_expired_is_replaced_by_the_one_that_the_file_has_by_then() {
     });
     assert_eq!(running.status()["routes"]["programmed"], 1, "what was said last holds");
     std::fs::write(namespace.path("token"), "two\n").unwrap();
-    running.eventually("contact again", |status| status["datastore"]["inTouch"] == true);
-    let requests = server.requests();
-    let watches = requests.iter().filter(|request| *request == "WATCH /api/v1/nodes").count();
-    assert!(watches >= 2, "{requests:?}");
+    running.eventually("contact again, and a new watch", |status| {
+        let requests = server.requests();
+        let watches = requests.iter().filter(|request| *request == "WATCH /api/v1/nodes").count();
+        status["datastore"]["inTouch"] == true && watches >= 2
+    });
 }
 
 /// What the manifest lets the agent do, or a request of it: the verb, the resource and, where it may be
