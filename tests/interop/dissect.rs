@@ -8,9 +8,26 @@ use anyhow::{Result, ensure};
 use tests::lab::command::run;
 use tests::wire::{US, US6};
 
-/// The fields that our messages may have, as tshark names them without `bgp.`. What is not here is
+/// The fields that our messages may have, as tshark names them; those of BGP without `bgp.`. What is not here is
 /// something that we never meant to send.
 const EXPECTED: &[&str] = &[
+    "bfd.desired_min_tx_interval",
+    "bfd.detect_time_multiplier",
+    "bfd.diag",
+    "bfd.flags",
+    "bfd.flags.a",
+    "bfd.flags.c",
+    "bfd.flags.d",
+    "bfd.flags.f",
+    "bfd.flags.m",
+    "bfd.flags.p",
+    "bfd.message_length",
+    "bfd.my_discriminator",
+    "bfd.required_min_echo_interval",
+    "bfd.required_min_rx_interval",
+    "bfd.sta",
+    "bfd.version",
+    "bfd.your_discriminator",
     "cap",
     "cap.4as",
     "cap.gr.afi",
@@ -31,7 +48,10 @@ const EXPECTED: &[&str] = &[
     "mp_reach_nlri_ipv6_prefix",
     "mp_unreach_nlri_ipv6_prefix",
     "nlri_prefix",
+    "notify.communication",
+    "notify.communication_length",
     "notify.major_error",
+    "notify.minor_data",
     "notify.minor_error_cease",
     "notify.minor_error_expired",
     "open.holdtime",
@@ -84,7 +104,7 @@ const EXPECTED: &[&str] = &[
 /// That tshark finds nothing malformed and nothing unexpected in our messages, and that there are
 /// some, unless nothing was to be said.
 pub fn expect_clean(capture: &Path, is_silent: bool) -> Result<()> {
-    let ours = format!("bgp && (ip.src in {{{}}} || ipv6.src == {US6})", US.join(", "));
+    let ours = format!("(bgp || bfd) && (ip.src in {{{}}} || ipv6.src == {US6})", US.join(", "));
     let mut tshark = Command::new("tshark");
     tshark.arg("-n").args(["-T", "pdml", "-Y", &ours, "-r"]).arg(capture);
     let said = run(&mut tshark, "")?.ok()?;
@@ -115,17 +135,18 @@ struct Seen {
 impl Seen {
     fn of(pdml: &str) -> Self {
         let mut seen = Self::default();
-        let mut in_bgp = false;
+        let mut is_ours = false;
         for line in pdml.lines().map(str::trim_start) {
             let name = attribute(line, "name").unwrap_or_default();
             if line.starts_with("<proto ") {
-                in_bgp = name == "bgp";
-                seen.messages += usize::from(in_bgp);
+                is_ours = name == "bgp" || name == "bfd";
+                seen.messages += usize::from(is_ours);
             }
             let words = || attribute(line, "showname").or(attribute(line, "show")).unwrap_or(line);
-            if name == "_ws.malformed" || (in_bgp && name.starts_with("_ws.")) {
+            if name == "_ws.malformed" || (is_ours && name.starts_with("_ws.")) {
                 seen.complaints.insert(words().to_owned());
-            } else if in_bgp && let Some(field) = name.strip_prefix("bgp.") {
+            } else if is_ours && (name.starts_with("bgp.") || name.starts_with("bfd.")) {
+                let field = name.strip_prefix("bgp.").unwrap_or(name);
                 seen.fields.entry(field.to_owned()).or_insert_with(|| words().to_owned());
             }
         }

@@ -7,6 +7,7 @@
 //!
 //! Nothing here needs a tunnel, so it all runs on the kernel that is there.
 
+mod bfd;
 mod dissect;
 mod matrix;
 mod meeting;
@@ -30,8 +31,8 @@ use meeting::Meeting;
 struct Row {
     /// What is shown, in words.
     name: &'static str,
-    /// How, or that ours cannot do it yet.
-    test: Option<fn(&Meeting) -> Result<()>>,
+    /// How.
+    test: fn(&Meeting) -> Result<()>,
     /// With whom it cannot be shown, and why.
     without: &'static [(Kind, &'static str)],
 }
@@ -42,17 +43,11 @@ enum Cell {
     Shown(fn(&Meeting) -> Result<()>),
     /// The other speaker cannot do it, for this reason.
     NotTheirs(&'static str),
-    /// Ours cannot do it yet.
-    Missing,
 }
 
 impl Row {
     const fn all(name: &'static str, test: fn(&Meeting) -> Result<()>) -> Self {
-        Self { name, test: Some(test), without: &[] }
-    }
-
-    const fn missing(name: &'static str) -> Self {
-        Self { name, test: None, without: &[] }
+        Self { name, test, without: &[] }
     }
 
     const fn except(self, without: &'static [(Kind, &'static str)]) -> Self {
@@ -60,11 +55,8 @@ impl Row {
     }
 
     fn cell(&self, kind: Kind) -> Cell {
-        match (self.without.iter().find(|(it, _)| *it == kind), self.test) {
-            (Some((_, why)), _) => Cell::NotTheirs(why),
-            (None, Some(test)) => Cell::Shown(test),
-            (None, None) => Cell::Missing,
-        }
+        let reason = self.without.iter().find(|(it, _)| *it == kind);
+        reason.map_or(Cell::Shown(self.test), |(_, why)| Cell::NotTheirs(why))
     }
 }
 
@@ -82,8 +74,8 @@ const ROWS: &[Row] = &[
     Row::all("hold timers expire on a cut wire", sessions::hold_timer),
     Row::all("they stop at too many prefixes", sessions::their_limit),
     Row::all("they shut down with a message", sessions::their_words),
-    Row::missing("we stop at too many prefixes"),
-    Row::missing("we shut down with a message"),
+    Row::all("we stop at too many prefixes", sessions::our_limit),
+    Row::all("we shut down with a message", sessions::our_words),
     Row::all("we restart gracefully", restart::of_ours),
     Row::all("they restart gracefully", restart::of_theirs)
         .except(&[(Kind::OpenBgpd, "keeps the routes of those that restart, but asks nobody to")]),
@@ -91,8 +83,10 @@ const ROWS: &[Row] = &[
     Row::all("TCP MD5: a wrong password", security::wrong_password),
     Row::all("TCP MD5: a missing password", security::missing_password),
     Row::all("GTSM", security::ttl_security),
-    Row::missing("BFD"),
+    Row::all("BFD", bfd::ends_sessions).except(&[(Kind::GoBgp, NO_BFD), (Kind::OpenBgpd, NO_BFD)]),
 ];
+
+const NO_BFD: &str = "has no BFD";
 
 fn main() {
     let mut arguments = Arguments::from_args();

@@ -69,7 +69,6 @@ fn compose() -> Result<String> {
                     });
                     format!("no ({})", at + 1)
                 }
-                Cell::Missing => "missing".to_owned(),
             };
             let _ = write!(text, " {cell} |");
         }

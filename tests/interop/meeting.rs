@@ -54,10 +54,9 @@ impl Meeting {
         session: &Session,
         change: impl FnOnce(&mut SpeakerConfig, &mut PeerSettings),
     ) -> Result<Ours> {
-        let (us, them) = if session.is_ipv6() { (US6, THEM6) } else { (US[0], THEM) };
+        let us = if session.is_ipv6() { US6 } else { US[0] };
         let mut config = ours::config(us, session.our_as, US[0])?;
-        let mut peer = PeerSettings::new(them.parse().context("is no address")?, session.their_as);
-        peer.hold_time = HoldTime::from_secs(session.hold_time)?;
+        let mut peer = peer(session)?;
         change(&mut config, &mut peer);
         let announce = if session.is_ipv6() { "2001:db8:1::/48" } else { OURS };
         Ours::start(&self.wire, config, &[announce], vec![peer])
@@ -77,6 +76,14 @@ impl Meeting {
         self.capture.finish()?;
         dissect::expect_clean(&file, self.is_silent.get())
     }
+}
+
+/// What ours is told of the other speaker for such a session.
+pub fn peer(session: &Session) -> Result<PeerSettings> {
+    let them = if session.is_ipv6() { THEM6 } else { THEM };
+    let mut peer = PeerSettings::new(them.parse().context("is no address")?, session.their_as);
+    peer.hold_time = HoldTime::from_secs(session.hold_time)?;
+    Ok(peer)
 }
 
 /// Waits until both say that the session is Established.

@@ -172,7 +172,8 @@ pub fn config(address: &str, local_as: u32, router_id: &str) -> Result<SpeakerCo
     Ok(SpeakerConfig::new(local_as, router_id.parse().context("is no identifier")?, listen))
 }
 
-fn wait<T>(work: impl Future<Output = T>) -> Result<T> {
+/// What comes of this work, which is waited for.
+pub fn wait<T>(work: impl Future<Output = T>) -> Result<T> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     Ok(runtime.context("cannot make a runtime")?.block_on(work))
 }

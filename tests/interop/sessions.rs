@@ -1,12 +1,17 @@
 //! How sessions begin, what they carry, and how they end.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 use tests::lab::packet::Packet;
 use tests::lab::wait::{SOON, eventually};
-use tests::speakers::Session;
+use tests::speakers::{Kind, Session};
 use tests::wire::{THEM, THEM6, US, US6};
+use warren_speaker::{MaxPrefixes, PeerSettings};
 
-use crate::meeting::{Meeting, OURS, THEIRS, expect_announced, expect_established, expect_learned};
+use crate::meeting::{
+    Meeting, OURS, THEIRS, expect_announced, expect_established, expect_learned, peer,
+};
 
 /// We wait; they connect.
 pub fn they_connect(meeting: &Meeting) -> Result<()> {
@@ -157,4 +162,55 @@ pub fn their_words(meeting: &Meeting) -> Result<()> {
     let (ours, mut theirs) = meeting.established(&Session::internal())?;
     theirs.shut_down("back at nine")?;
     eventually("theirs has ended the session", SOON, || ours.expect_ended("back at nine"))
+}
+
+/// We count their prefixes and have had enough; with no limit any more all is well again.
+pub fn our_limit(meeting: &Meeting) -> Result<()> {
+    let routes = ["10.2.0.0/24", "10.2.1.0/24", "10.2.2.0/24"];
+    let session = Session { announce: routes.map(str::to_owned).to_vec(), ..Session::internal() };
+    let mut theirs = meeting.theirs(&session)?;
+    // Longer than anything is waited for here.
+    let idle = Duration::from_secs(600);
+    let limit = MaxPrefixes { limit: 2, warning: 2, idle };
+    let ours = meeting.ours_with(&session, |_, peer| peer.max_prefixes = Some(limit))?;
+    // Cease, Maximum Number of Prefixes Reached (RFC 4486), in their words.
+    let words = match meeting.kind {
+        Kind::Bird => "Received: Maximum number of prefixes reached",
+        Kind::Frr => "(Cease/Maximum Number of Prefixes Reached)",
+        Kind::GoBgp => "code 6(cease) subcode 1(maximum number of prefixes reached)",
+        Kind::OpenBgpd => "received notification: Cease, received max-prefix exceeded",
+    };
+    eventually("ours has ended the session", SOON, || {
+        ours.expect_ended("more than 2 prefixes")?;
+        let log = theirs.log();
+        ensure!(log.contains(words), "theirs logged: {log}");
+        ensure!(theirs.expect_established().is_err(), "theirs is Established still");
+        routes.iter().try_for_each(|it| ours.expect_no_route(it))
+    })?;
+    expect_announced(theirs.as_mut(), &[])?;
+
+    ours.speaker().set_peers(vec![peer(&session)?]);
+    expect_established(&ours, theirs.as_mut())?;
+    routes.iter().try_for_each(|it| expect_learned(&ours, it, THEM))
+}
+
+/// We say why we end the session, and there is none until we want one again.
+pub fn our_words(meeting: &Meeting) -> Result<()> {
+    let session = Session::internal();
+    let (ours, mut theirs) = meeting.established(&session)?;
+    expect_learned(&ours, THEIRS, THEM)?;
+    let shutdown = Some("back at nine".to_owned());
+    ours.speaker().set_peers(vec![PeerSettings { shutdown, ..peer(&session)? }]);
+    eventually("ours has ended the session", SOON, || {
+        let log = theirs.log();
+        ensure!(log.contains("back at nine"), "theirs logged: {log}");
+        ensure!(theirs.expect_established().is_err(), "theirs is Established still");
+        ours.expect_no_route(THEIRS)
+    })?;
+    expect_announced(theirs.as_mut(), &[])?;
+
+    ours.speaker().set_peers(vec![peer(&session)?]);
+    expect_established(&ours, theirs.as_mut())?;
+    expect_announced(theirs.as_mut(), &[OURS])?;
+    expect_learned(&ours, THEIRS, THEM)
 }

@@ -133,12 +133,12 @@ impl Wire {
         Ok(())
     }
 
-    /// Captures what goes over the wire on BGP's port.
+    /// Captures what goes over the wire on the ports of BGP and of BFD over one hop.
     ///
     /// # Errors
     /// When tcpdump does not start.
     pub fn capture(&self) -> Result<Capture> {
-        Capture::start(&self.us(), INTERFACE, "tcp port 179", &self.directory)
+        Capture::start(&self.us(), INTERFACE, "tcp port 179 or udp port 3784", &self.directory)
     }
 }
 

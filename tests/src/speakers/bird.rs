@@ -64,6 +64,9 @@ fn configuration(session: &Session) -> String {
         "router id {THEM};\nlog stderr all;\ndebug protocols {{ states, events }};\n\
          protocol device {{}}\nprotocol static {{\n    {family};\n{routes}}}\n"
     );
+    if session.bfd {
+        text.push_str("protocol bfd {}\n");
+    }
     for (n, us) in session.neighbors.iter().enumerate() {
         let mut options = String::new();
         let mut option = |is_on: bool, words: String| {
@@ -73,6 +76,7 @@ fn configuration(session: &Session) -> String {
         };
         option(session.passive, "passive on; ".to_owned());
         option(session.clients, "rr client; ".to_owned());
+        option(session.bfd, "bfd on; ".to_owned());
         option(session.ttl_security, "ttl security on; ".to_owned());
         match session.restart_time {
             Some(time) => {

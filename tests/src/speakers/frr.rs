@@ -1,4 +1,5 @@
-//! FRR: its bgpd, with the zebra that tells it which next hops are there.
+//! FRR: its bgpd, with the zebra that tells it which next hops are there, and the bfdd that tells it
+//! which neighbours are.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -17,6 +18,7 @@ use crate::wire::{THEM, Wire};
 pub struct Frr {
     bgpd: Process,
     _zebra: Process,
+    _bfdd: Option<Process>,
     namespace: String,
     directory: PathBuf,
     their_as: u32,
@@ -34,20 +36,25 @@ impl Frr {
             fs::write(directory.join(name), text).with_context(|| format!("cannot write {name}"))
         };
         write("zebra.conf", "")?;
+        write("bfdd.conf", "")?;
         write("bgpd.conf", &configuration(session))?;
         // The user that the daemons change to.
         run(std::process::Command::new("chown").args(["-R", "frr:frr"]).arg(&directory), "")?
             .ok()?;
-        let zebra = daemon(&namespace, &directory, "zebra")?;
+        let zebra = daemon(&namespace, &directory, "zebra", &[])?;
         let socket = directory.join("zserv.api");
         eventually("zebra listens", SOON, || {
             ensure!(socket.exists(), "there is no {}: {}", socket.display(), zebra.output());
             Ok(())
         })?;
-        let bgpd = daemon(&namespace, &directory, "bgpd")?;
+        let control = directory.join("bfdd.sock").display().to_string();
+        let start_bfdd = || daemon(&namespace, &directory, "bfdd", &["--bfdctl", &control]);
+        let bfdd = session.bfd.then(start_bfdd).transpose()?;
+        let bgpd = daemon(&namespace, &directory, "bgpd", &[])?;
         let mut frr = Self {
             bgpd,
             _zebra: zebra,
+            _bfdd: bfdd,
             namespace,
             directory,
             their_as: session.their_as,
@@ -82,12 +89,12 @@ fn family(address: &str) -> &'static str {
     if is_ipv6(address) { "ipv6 unicast" } else { "ipv4 unicast" }
 }
 
-fn daemon(namespace: &str, directory: &Path, name: &str) -> Result<Process> {
+fn daemon(namespace: &str, directory: &Path, name: &str, options: &[&str]) -> Result<Process> {
     let mut command = within(namespace, format!("/usr/lib/frr/{name}"));
     command.arg("-f").arg(directory.join(format!("{name}.conf")));
     command.arg("-i").arg(directory.join(format!("{name}.pid")));
     command.arg("-z").arg(directory.join("zserv.api"));
-    command.arg("--vty_socket").arg(directory).args(["-P", "0"]);
+    command.arg("--vty_socket").arg(directory).args(["-P", "0"]).args(options);
     // What it logs goes to its standard output.
     command.args(["--log", "stdout", "--log-level", "debugging"]);
     Process::start(&mut command, &directory.join(format!("{name}.log")))
@@ -116,6 +123,9 @@ fn configuration(session: &Session) -> String {
         option("advertisement-interval 0".to_owned());
         if session.passive {
             option("passive".to_owned());
+        }
+        if session.bfd {
+            option("bfd".to_owned());
         }
         if session.ttl_security {
             option("ttl-security hops 1".to_owned());
@@ -179,7 +189,7 @@ impl Speaker for Frr {
     }
 
     fn start_again(&mut self) -> Result<()> {
-        self.bgpd = daemon(&self.namespace, &self.directory, "bgpd")?;
+        self.bgpd = daemon(&self.namespace, &self.directory, "bgpd", &[])?;
         self.answers()
     }
 

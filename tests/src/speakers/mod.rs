@@ -92,6 +92,8 @@ pub struct Session {
     pub ttl_security: bool,
     /// Whether it can do graceful restart, for this many seconds (RFC 4724).
     pub restart_time: Option<u16>,
+    /// Whether it gives us up when BFD does (RFC 5882); only for those that have BFD.
+    pub bfd: bool,
 }
 
 impl Session {
@@ -109,6 +111,7 @@ impl Session {
             password: None,
             ttl_security: false,
             restart_time: None,
+            bfd: false,
         }
     }
 
