@@ -148,6 +148,15 @@ impl Network {
         }
     }
 
+    /// Octets on their way to `place` are lost: whoever sent them has nothing left to send them again.
+    pub(crate) fn lose(&mut self, place: Place) {
+        if let Some(ends) = self.wires.get_mut(&place.0) {
+            let end = &mut ends[place.1];
+            end.incoming.retain(|(_, segment)| !matches!(segment, Segment::Data(_)));
+            end.octets = 0;
+        }
+    }
+
     /// Somebody looks at `place`: what has arrived there, octets that follow one another as one.
     pub(crate) fn arrived(&mut self, place: Place, now: Instant) -> Vec<Segment> {
         let Some(ends) = self.wires.get_mut(&place.0) else { return Vec::new() };

@@ -330,13 +330,21 @@ impl World {
         self.network.leave((wire, side), how);
     }
 
+    /// A reset of the kernel's own: what was written before it may have arrived or not.
+    fn reset(&mut self, (wire, side): Place) {
+        if self.random.one_in(2) {
+            self.network.lose((wire, 1 - side));
+        }
+        self.send((wire, 1 - side), Segment::Reset);
+    }
+
     /// The other side hears at once, late, or only when it says something.
     pub(crate) fn break_off(&mut self, (wire, side): Place) {
         let Some(end) = self.network.end((wire, side)) else { return };
         let Some(other) = self.network.other((wire, side)) else { return };
         let (node, peer, id, side_was) = (end.speaker, other.speaker, end.id, end.side);
         if self.random.one_in(2) {
-            self.send((wire, 1 - side), Segment::Reset);
+            self.reset((wire, side));
         }
         self.network.leave((wire, side), Side::Gone);
         let reason = "connection reset by peer".to_owned();
@@ -434,8 +442,11 @@ impl World {
         }
         self.attempts.retain(|(from, ..)| *from != node);
         for (wire, side) in self.network.of(node) {
-            let last = if self.random.one_in(2) { Segment::End } else { Segment::Reset };
-            self.send((wire, 1 - side), last);
+            if self.random.one_in(2) {
+                self.send((wire, 1 - side), Segment::End);
+            } else {
+                self.reset((wire, side));
+            }
             self.network.leave((wire, side), Side::Gone);
         }
     }
