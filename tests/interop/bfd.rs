@@ -1,6 +1,7 @@
 //! BFD (RFC 5880, 5881) beside BGP, as RFC 5882 has it.
 
 use std::sync::mpsc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tests::lab::wait::{SOON, eventually};
@@ -8,10 +9,11 @@ use tests::speakers::Session;
 use tests::wire::{THEM, US};
 use warren_bfd::packet::{Interval, State};
 use warren_bfd::{Bfd, Hops, Key, Settings, Timing};
-use warren_speaker::BfdDown;
+use warren_speaker::{BfdDown, Restarted};
 
 use crate::meeting::{Meeting, OURS, THEIRS, expect_announced, expect_established, expect_learned};
 use crate::ours::{Ours, wait};
+use crate::restart;
 
 /// What is sent gets lost: both notice by BFD, and they meet again when it is over.
 pub fn ends_sessions(meeting: &Meeting) -> Result<()> {
@@ -38,6 +40,36 @@ pub fn ends_sessions(meeting: &Meeting) -> Result<()> {
     expect_established(&ours, theirs.as_mut())?;
     expect_announced(theirs.as_mut(), &[OURS])?;
     expect_learned(&ours, THEIRS, THEM)
+}
+
+/// Ours ends as an agent does that is replaced, BFD before BGP: theirs keeps its routes until the next
+/// one is there.
+pub fn spares_restarts(meeting: &Meeting) -> Result<()> {
+    let session = Session { bfd: true, ..restart::session() };
+    let mut theirs = meeting.theirs(&session)?;
+    let ours = meeting.ours(&session)?;
+    let bfd = beside(meeting, &ours)?;
+    expect_up(&bfd)?;
+    expect_established(&ours, theirs.as_mut())?;
+    expect_announced(theirs.as_mut(), &[OURS])?;
+
+    wait(bfd.shutdown())?;
+    wait(ours.speaker().hand_over())?;
+    drop(ours);
+    eventually("theirs has noticed", SOON, || {
+        ensure!(theirs.expect_established().is_err(), "theirs is Established still");
+        Ok(())
+    })?;
+    ensure!(theirs.routes()?.contains(OURS), "theirs has forgotten our route");
+
+    let deferral = Duration::from_secs(30);
+    let ours = meeting
+        .ours_with(&session, |config, _| config.restarted = Some(Restarted::new(deferral)))?;
+    let bfd = beside(meeting, &ours)?;
+    expect_up(&bfd)?;
+    expect_established(&ours, theirs.as_mut())?;
+    expect_learned(&ours, THEIRS, THEM)?;
+    expect_announced(theirs.as_mut(), &[OURS])
 }
 
 /// Starts BFD with theirs; its failures are told to our speaker, as the agent does.

@@ -84,6 +84,8 @@ const ROWS: &[Row] = &[
     Row::all("TCP MD5: a missing password", security::missing_password),
     Row::all("GTSM", security::ttl_security),
     Row::all("BFD", bfd::ends_sessions).except(&[(Kind::GoBgp, NO_BFD), (Kind::OpenBgpd, NO_BFD)]),
+    Row::all("we restart gracefully beside BFD", bfd::spares_restarts)
+        .except(&[(Kind::GoBgp, NO_BFD), (Kind::OpenBgpd, NO_BFD)]),
 ];
 
 const NO_BFD: &str = "has no BFD";

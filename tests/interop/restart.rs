@@ -8,10 +8,11 @@ use warren_speaker::{GracefulRestart, PeerSettings, RestartTime, Restarted};
 
 use crate::meeting::{Meeting, OURS, THEIRS, expect_announced, expect_established, expect_learned};
 
-/// How long either may be away. The test is over much sooner unless something is wrong.
+/// How long either may be away, in seconds. The test is over much sooner unless something is wrong.
 const RESTART_TIME: u16 = 60;
 
-fn session() -> Session {
+/// A session in which theirs can do it.
+pub fn session() -> Session {
     Session { restart_time: Some(RESTART_TIME), ..Session::internal() }
 }
 

@@ -76,7 +76,9 @@ fn configuration(session: &Session) -> String {
         };
         option(session.passive, "passive on; ".to_owned());
         option(session.clients, "rr client; ".to_owned());
-        option(session.bfd, "bfd on; ".to_owned());
+        // Without the word a planned end of BFD costs the routes that a restart would keep.
+        let graceful = if session.restart_time.is_some() { "graceful" } else { "on" };
+        option(session.bfd, format!("bfd {graceful}; "));
         option(session.ttl_security, "ttl security on; ".to_owned());
         match session.restart_time {
             Some(time) => {
