@@ -73,6 +73,8 @@ pub(super) struct Shared {
     /// Whether to send OPENs without capabilities.
     pub(super) plain_open: bool,
     pub(super) past: Past,
+    /// Whether the peer has ever sent an acceptable OPEN.
+    pub(super) answered: bool,
     /// Routes of the peer that outlive their session.
     pub(super) stale: Stale,
     /// Until when to have nothing to do with the peer.

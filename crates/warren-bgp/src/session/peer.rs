@@ -75,6 +75,7 @@ impl Peer {
                 update_errors: UpdateErrors::default(),
                 plain_open: false,
                 past: Past::default(),
+                answered: false,
                 stale: Stale::default(),
                 banned_until: None,
                 actions: Vec::new(),
@@ -98,6 +99,11 @@ impl Peer {
     /// Route selection is not deferred any longer (RFC 4724, 4.1).
     pub fn selected(&mut self) {
         self.shared.past.restarting = false;
+    }
+
+    /// Whether it has ever sent an acceptable OPEN, whatever has become of that connection.
+    pub fn has_answered(&self) -> bool {
+        self.shared.answered
     }
 
     /// Whether routes of an ended session are kept for the peer to announce again.

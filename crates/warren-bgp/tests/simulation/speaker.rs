@@ -287,11 +287,7 @@ impl Speaker {
                 let restart = it.graceful_restart.as_ref();
                 restart.is_some_and(|it| !it.restarting) && !neighbor.has_told_all
             }
-            None => {
-                neighbor.ups > 0
-                    || neighbor.machine.state() >= State::OpenConfirm
-                    || now < since + PRESENCE
-            }
+            None => neighbor.machine.has_answered() || now < since + PRESENCE,
         };
         if now < since + SELECTION_DEFERRAL && self.peers.values().any(waits_for) {
             return;

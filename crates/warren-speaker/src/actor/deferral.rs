@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use warren_bgp::session::State;
-
 use super::{Actor, Neighbor};
 use crate::settings::Restarted;
 
@@ -42,11 +40,7 @@ impl Deferral {
                     && !neighbor.has_announced_all()
             }
             // One that has answered is there, though the first connections may collide.
-            None => {
-                neighbor.has_been_up
-                    || neighbor.machine.state() >= State::OpenConfirm
-                    || self.presence.is_none_or(|at| now < at)
-            }
+            None => neighbor.machine.has_answered() || self.presence.is_none_or(|at| now < at),
         }
     }
 }

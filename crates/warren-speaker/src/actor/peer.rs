@@ -21,8 +21,6 @@ pub(super) struct Neighbor {
     pub(super) established: Option<ConnectionKey>,
     /// Whether it was said in this session that it comes near the most prefixes that it may announce.
     pub(super) warned_of_prefixes: bool,
-    /// Whether it ever had a session.
-    pub(super) has_been_up: bool,
     /// The families of which its session has brought End-of-RIB.
     pub(super) end_of_rib: BTreeSet<Family>,
     /// The entry of this peer among the actor's deadlines.
@@ -65,7 +63,6 @@ impl Neighbor {
             connections: Vec::new(),
             established: None,
             warned_of_prefixes: false,
-            has_been_up: false,
             end_of_rib: BTreeSet::new(),
             deadline: None,
             state: State::Idle,

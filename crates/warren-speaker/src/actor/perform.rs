@@ -215,7 +215,6 @@ impl Actor {
         });
         if let Some(neighbor) = self.neighbors.get_mut(&address) {
             neighbor.established = Some(key);
-            neighbor.has_been_up = true;
             neighbor.warned_of_prefixes = false;
             neighbor.end_of_rib.clear();
             neighbor.logged = None;

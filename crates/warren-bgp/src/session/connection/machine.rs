@@ -94,6 +94,7 @@ impl Connection {
                 shared.last_error = Some(reason);
             }
             FsmEvent::BgpOpen(negotiated) => {
+                shared.answered = true;
                 self.send(KEEPALIVE.to_vec().into(), shared);
                 self.timers.set(Timer::Hold, now, negotiated.hold_time);
                 let keepalive = shared.backoff.jittered(negotiated.keepalive);

@@ -270,3 +270,14 @@ fn a_newcomer_that_says_nothing_or_nonsense_leaves_the_session_alone() {
     assert_eq!(solo.open(5, &open_with(|_| {})), ["send 5 KEEPALIVE"]);
     assert_eq!(solo.keepalive(5), ["up"]);
 }
+
+#[test]
+fn a_peer_that_has_answered_is_there_though_both_connections_collide() {
+    let mut solo = Solo::open_sent(graceful());
+    solo.accept();
+    assert!(!solo.peer.has_answered());
+    solo.open(1, &open_with(|_| {}));
+    assert_eq!(solo.notify(1, 6, 7, b""), ["close 1"]);
+    assert_eq!(solo.state(), State::OpenSent, "of the other one nothing has come yet");
+    assert!(solo.peer.has_answered());
+}

@@ -212,6 +212,7 @@ fn connection(state: State, now: Instant) -> (Connection, Shared) {
         update_errors: UpdateErrors::default(),
         plain_open: false,
         past: Past::default(),
+        answered: false,
         banned_until: None,
         stale: Stale::default(),
         actions: vec![],
