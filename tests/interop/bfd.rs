@@ -42,7 +42,7 @@ pub fn ends_sessions(meeting: &Meeting) -> Result<()> {
     expect_learned(&ours, THEIRS, THEM)
 }
 
-/// Ours ends as an agent does that is replaced, BFD before BGP: theirs keeps its routes until the next
+/// Ours ends as an agent does that is replaced, BGP before BFD: theirs keeps its routes until the next
 /// one is there.
 pub fn spares_restarts(meeting: &Meeting) -> Result<()> {
     let session = Session { bfd: true, ..restart::session() };
@@ -53,8 +53,8 @@ pub fn spares_restarts(meeting: &Meeting) -> Result<()> {
     expect_established(&ours, theirs.as_mut())?;
     expect_announced(theirs.as_mut(), &[OURS])?;
 
-    wait(bfd.shutdown())?;
     wait(ours.speaker().hand_over())?;
+    wait(bfd.shutdown())?;
     drop(ours);
     eventually("theirs has noticed", SOON, || {
         ensure!(theirs.expect_established().is_err(), "theirs is Established still");

@@ -532,9 +532,10 @@ impl Agent {
 
     /// Ends every part in order: the peers first, the routes stay, here and with the peers.
     pub async fn stop(self) {
-        // Before the BGP sessions, so that no peer takes their end for a failure.
-        self.bfd.shutdown().await;
+        // BGP first: a peer that takes the end of BFD for a failure, as FRR does, has no session then
+        // that it could end for good, and keeps the routes.
         self.speaker.hand_over().await;
+        self.bfd.shutdown().await;
         self.dataplane.stop();
     }
 }

@@ -126,10 +126,6 @@ fn configuration(session: &Session) -> String {
         }
         if session.bfd {
             option("bfd".to_owned());
-            // Without it a planned end of BFD costs the routes that a restart would keep.
-            if session.restart_time.is_some() {
-                option("bfd check-control-plane-failure".to_owned());
-            }
         }
         if session.ttl_security {
             option("ttl-security hops 1".to_owned());
