@@ -21,7 +21,7 @@ pub fn trials() -> Vec<Trial> {
 fn typo(lab: &Lab) -> Result<()> {
     let [node1, node2, _] = lab.three_nodes()?;
     let good = node1.agent_configuration();
-    let bad = good.replace("asNumber: 64512\nhold", "asNumbr: 64512\nhold");
+    let bad = good.replace("\nasNumber: ", "\nasNumbr: ");
     ensure!(bad != good, "no typo was made in {good}");
     let line = bad.lines().position(|line| line.contains("asNumbr")).context("no such line")? + 1;
 

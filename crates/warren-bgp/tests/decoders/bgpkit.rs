@@ -27,6 +27,11 @@ pub fn read(message: &Bytes) -> Result<theirs::BgpMessage, String> {
 pub fn update(read: &theirs::BgpUpdateMessage) -> Option<Update> {
     let (reachable, unreachable) =
         (read.attributes.get_reachable_nlri(), read.attributes.get_unreachable_nlri());
+    // It reads prefixes of some other kinds too.
+    let mut families = reachable.into_iter().chain(unreachable);
+    if families.any(|it| it.safi != theirs::Safi::Unicast) {
+        return None;
+    }
     let mut withdrawn = prefixes(&read.withdrawn_prefixes);
     let mut announced = prefixes(&read.announced_prefixes);
     withdrawn.extend(unreachable.map(|it| prefixes(&it.prefixes)).unwrap_or_default());
