@@ -6,31 +6,24 @@ use std::fs;
 use std::panic::catch_unwind;
 use std::path::Path;
 
+use fastrand::Rng;
+
 /// Variations of each file.
 const VARIATIONS: u64 = 100;
 
-/// SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014).
-fn random(state: &mut u64) -> usize {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut mixed = *state;
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    ((mixed ^ (mixed >> 31)) >> 8) as usize
-}
-
 /// One to three octets changed, removed, doubled, or taken from another file.
-fn vary(octets: &mut Vec<u8>, other: &[u8], state: &mut u64) {
-    for _ in 0..=random(state) % 3 {
-        let at = random(state) % (octets.len() + 1);
-        match (random(state) % 6, octets.get_mut(at)) {
-            (0, Some(octet)) => *octet ^= 1 << (random(state) % 8),
-            (1, Some(octet)) => *octet = random(state) as u8,
-            (2, Some(octet)) => *octet = [0, 1, 0x7f, 0xff][random(state) % 4],
+fn vary(octets: &mut Vec<u8>, other: &[u8], random: &mut Rng) {
+    for _ in 0..=random.usize(..3) {
+        let at = random.usize(..=octets.len());
+        match (random.usize(..6), octets.get_mut(at)) {
+            (0, Some(octet)) => *octet ^= 1 << (random.u8(..8)),
+            (1, Some(octet)) => *octet = random.u8(..),
+            (2, Some(octet)) => *octet = [0, 1, 0x7f, 0xff][random.usize(..4)],
             (3, Some(_)) => drop(octets.remove(at)),
             (4, _) => octets.truncate(at),
             _ => {
-                let from = random(state) % (other.len() + 1);
-                let to = other.len().min(from + random(state) % 16);
+                let from = random.usize(..=other.len());
+                let to = other.len().min(from + random.usize(..16));
                 octets.splice(at..at, other[from..to].iter().copied());
             }
         }
@@ -57,12 +50,12 @@ fn nothing_that_is_kept_in_the_corpus_breaks_anything_nor_does_what_is_like_it()
         // The same order, and so the same variations, on every machine.
         files.sort();
         let files: Vec<Vec<u8>> = files.iter().map(|file| fs::read(file).unwrap()).collect();
-        let mut state = 1;
+        let mut random = Rng::with_seed(1);
         for octets in &files {
             feed(name, octets);
             for _ in 0..VARIATIONS {
                 let mut varied = octets.clone();
-                vary(&mut varied, &files[random(&mut state) % files.len()], &mut state);
+                vary(&mut varied, &files[random.usize(..files.len())], &mut random);
                 feed(name, &varied);
             }
         }

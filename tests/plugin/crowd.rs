@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, ensure};
+use fastrand::Rng;
 use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -51,7 +52,7 @@ struct Crowd<'a> {
 
 /// What a worker goes by.
 struct Worker {
-    random: Random,
+    random: Rng,
     /// How long the last command took that was not killed.
     pace: Duration,
 }
@@ -71,7 +72,8 @@ fn kills(lab: &Lab) -> Result<()> {
     };
     let crowd = &crowd;
     let outcomes: Vec<_> = std::thread::scope(|scope| {
-        let work = |worker| scope.spawn(move || crowd.work(worker, Random(seed + worker as u64)));
+        let work =
+            |worker| scope.spawn(move || crowd.work(worker, Rng::with_seed(seed + worker as u64)));
         let threads: Vec<_> = (0..WORKERS).map(work).collect();
         threads.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
     });
@@ -100,7 +102,7 @@ fn kills(lab: &Lab) -> Result<()> {
 
 impl Crowd<'_> {
     /// One pod that comes and goes, and is there at the end.
-    fn work(&self, worker: usize, random: Random) -> Result<(Sandbox, Value)> {
+    fn work(&self, worker: usize, random: Rng) -> Result<(Sandbox, Value)> {
         let mut state = Worker { random, pace: Duration::from_millis(20) };
         let context = || format!("pod {worker}");
         let mut sandbox = self.runtime.sandbox(&format!("pod-{worker}"))?;
@@ -112,7 +114,7 @@ impl Crowd<'_> {
             }
             // The DEL comes, is repeated until it succeeds, or never comes: then the next ADD finds
             // what there is.
-            while state.random.below(4) != 0 {
+            while state.random.u8(..4) != 0 {
                 self.forget(&sandbox);
                 if let Some(outcome) =
                     self.run("DEL", &sandbox, &mut state).with_context(context)?
@@ -141,15 +143,15 @@ impl Crowd<'_> {
         let mut command = self.runtime.command(verb, sandbox)?;
         let input = self.runtime.netconf(&Value::Null).to_string();
         let calls = self.calls[usize::from(verb == "DEL")];
-        let outcome = match random.below(4) {
+        let outcome = match random.u8(..4) {
             0 | 1 => {
-                let position = 1 + random.below(calls);
+                let position = random.usize(1..=calls);
                 traced::run(&command, &input, |call| {
                     if call.position == position { Fate::Kills } else { Fate::Happens }
                 })?
             }
             2 => {
-                let moment = Duration::from_micros(random.below(pace.as_micros() as usize) as u64);
+                let moment = Duration::from_micros(random.u64(..pace.as_micros() as u64));
                 run_and_kill(&mut command, &input, moment)?
             }
             _ => tests::lab::command::run(&mut command, &input)?,
@@ -202,18 +204,5 @@ fn seed() -> Result<u64> {
         Ok(text) => text.parse().with_context(|| format!("{SEED}={text} is no number")),
         // Short enough to be typed.
         Err(_) => Ok(u64::from(SystemTime::UNIX_EPOCH.elapsed()?.subsec_nanos())),
-    }
-}
-
-/// SplitMix64: numbers that look random and follow from the seed.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % bound as u64) as usize
     }
 }

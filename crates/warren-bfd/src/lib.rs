@@ -19,7 +19,6 @@
 mod driver;
 pub mod engine;
 pub mod packet;
-mod random;
 pub mod session;
 mod snapshot;
 mod sys;

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use fastrand::Rng;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::engine::{Engine, Key};
 use crate::packet::LENGTH;
-use crate::random::Random;
 
 /// The ports to send from (RFC 5881, 4).
 const PORTS: std::ops::RangeInclusive<u16> = 49152..=65535;
@@ -26,12 +26,12 @@ const NETWORK_CONTROL: u32 = 0xC0;
 pub(super) struct Transmitters {
     sockets: HashMap<Key, (Option<IpAddr>, Socket)>,
     problems: HashMap<Key, String>,
-    random: Random,
+    random: Rng,
 }
 
 impl Transmitters {
     pub(super) fn new(seed: u64) -> Self {
-        Self { sockets: HashMap::new(), problems: HashMap::new(), random: Random::new(seed) }
+        Self { sockets: HashMap::new(), problems: HashMap::new(), random: Rng::with_seed(seed) }
     }
 
     /// Sends a packet, or notes why that cannot be done. It is not tried again: the next is due soon.
@@ -88,8 +88,7 @@ impl Transmitters {
         });
         let mut outcome = Ok(());
         for _ in 0..ATTEMPTS {
-            let offset = self.random.up_to(u64::from(PORTS.end() - PORTS.start()));
-            let port = PORTS.start() + u16::try_from(offset).unwrap_or(0);
+            let port = self.random.u16(PORTS);
             outcome = socket.bind(&SocketAddr::new(source, port).into());
             match &outcome {
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}

@@ -10,8 +10,9 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Instant, SystemTime};
 
+use fastrand::Rng;
+
 use crate::packet::{Discard, Discriminator, Packet, State};
-use crate::random::Random;
 use crate::session::{Change, Session};
 use crate::snapshot::{LastDown, SessionSnapshot, Snapshot};
 pub use api::{Datagram, Event, Hops, Key, Output, Settings};
@@ -24,7 +25,7 @@ pub struct Engine {
     /// When each session wants to be looked at.
     deadlines: BTreeSet<(Instant, Key)>,
     discarded: BTreeMap<Discard, u64>,
-    random: Random,
+    random: Rng,
     changes: u64,
 }
 
@@ -53,7 +54,7 @@ impl Engine {
             by_discriminator: HashMap::new(),
             deadlines: BTreeSet::new(),
             discarded: BTreeMap::new(),
-            random: Random::new(seed),
+            random: Rng::with_seed(seed),
             changes: 0,
         }
     }
@@ -95,7 +96,7 @@ impl Engine {
 
     fn add(&mut self, settings: Settings, now: Instant, outputs: &mut Vec<Output>) {
         let discriminator = self.free_discriminator();
-        let seed = self.random.next();
+        let seed = self.random.u64(..);
         let session = Session::new(settings.timing, discriminator, seed, now);
         self.by_discriminator.insert(discriminator, settings.key);
         self.changes += 1;
@@ -119,9 +120,7 @@ impl Engine {
     /// Unique on this node, never zero (6.8.1), and not to be guessed (RFC 5880, 9).
     fn free_discriminator(&mut self) -> Discriminator {
         loop {
-            // The upper half is the better mixed one.
-            let number = (self.random.next() >> 32) as u32;
-            if let Some(free) = Discriminator::new(number)
+            if let Some(free) = Discriminator::new(self.random.u32(..))
                 && !self.by_discriminator.contains_key(&free)
             {
                 return free;

@@ -23,8 +23,9 @@ mod tests;
 use std::num::NonZeroU8;
 use std::time::{Duration, Instant};
 
+use fastrand::Rng;
+
 use crate::packet::{Diagnostic, Discard, Discriminator, Interval, Packet, State};
-use crate::random::Random;
 use negotiation::Negotiation;
 
 /// What this end asks for.
@@ -141,7 +142,7 @@ pub struct Session {
     diagnostic: Diagnostic,
     remote: Remote,
     negotiation: Negotiation,
-    random: Random,
+    random: Rng,
     last_received: Option<Instant>,
     /// Until when no fault of the session was known.
     last_up: Instant,
@@ -168,7 +169,7 @@ impl Session {
             diagnostic: Diagnostic::NONE,
             remote: Remote::UNHEARD,
             negotiation: Negotiation::new(&timing),
-            random: Random::new(seed),
+            random: Rng::with_seed(seed),
             last_received: None,
             last_up: now,
             detect_at: None,
@@ -407,7 +408,7 @@ impl Session {
     /// peer's detection time is not reached (6.8.7).
     fn jittered(&mut self, interval: Duration) -> Duration {
         let least = if self.timing.detect_mult.get() == 1 { 10 } else { 0 };
-        let percent_off = least * 1000 + self.random.up_to((25 - least) * 1000);
+        let percent_off = least * 1000 + self.random.u64(..=(25 - least) * 1000);
         let nanos = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
         interval.saturating_sub(Duration::from_nanos(nanos / 100_000 * percent_off))
     }

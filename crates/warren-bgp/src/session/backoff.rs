@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use fastrand::Rng;
+
 use super::ConnectRetry;
 
 /// No configuration makes attempts come faster than this.
@@ -13,12 +15,12 @@ pub(super) struct Backoff {
     retry: ConnectRetry,
     /// Attempts since a session was last Established: the ConnectRetryCounter of RFC 4271, 8.
     attempts: u32,
-    random: u64,
+    random: Rng,
 }
 
 impl Backoff {
     pub(super) fn new(retry: ConnectRetry, seed: u64) -> Self {
-        Self { retry, attempts: 0, random: seed }
+        Self { retry, attempts: 0, random: Rng::with_seed(seed) }
     }
 
     /// Begins with short times again.
@@ -43,13 +45,6 @@ impl Backoff {
     /// `time`, made up to a quarter shorter at random so that a cluster which starts at one moment
     /// does not keep step.
     pub(super) fn jittered(&mut self, time: Duration) -> Duration {
-        // SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014).
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.random;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^= mixed >> 31;
-        let quarter = time / 4;
-        time - quarter.mul_f64((mixed >> 11) as f64 / (1_u64 << 53) as f64)
+        time - (time / 4).mul_f64(self.random.f64())
     }
 }

@@ -1,5 +1,6 @@
 //! Two sessions on a simulated wire.
 
+use fastrand::Rng;
 use proptest::prelude::*;
 
 use super::*;
@@ -11,7 +12,7 @@ struct Wire {
     /// When it arrives, at which end, what.
     under_way: Vec<(Instant, usize, [u8; crate::packet::LENGTH])>,
     delay: Duration,
-    random: Random,
+    random: Rng,
     /// Of a thousand packets, so many are lost, but never more than this in a row each way.
     loss: (u64, u32),
     lost_in_a_row: [u32; 2],
@@ -32,7 +33,7 @@ impl Wire {
             ends: [end(0, a), end(1, b)],
             under_way: Vec::new(),
             delay,
-            random: Random::new(seed),
+            random: Rng::with_seed(seed),
             loss,
             lost_in_a_row: [0; 2],
             is_cut: false,
@@ -72,7 +73,7 @@ impl Wire {
             for packet in sent(&mut self.ends[from], self.now) {
                 let (per_mille, in_a_row) = self.loss;
                 let is_lost =
-                    self.random.up_to(999) < per_mille && self.lost_in_a_row[from] < in_a_row;
+                    self.random.u64(..1000) < per_mille && self.lost_in_a_row[from] < in_a_row;
                 self.lost_in_a_row[from] = if is_lost { self.lost_in_a_row[from] + 1 } else { 0 };
                 if !is_lost && !self.is_cut {
                     self.under_way.push((self.now + self.delay, 1 - from, packet.encode()));
