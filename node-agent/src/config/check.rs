@@ -1,10 +1,11 @@
 //! What a configuration must satisfy beyond its form.
 
 use ipnetwork::IpNetwork;
+use warren_speaker::ConnectRetry;
 use warren_types::pool::{self, Encapsulation};
 
 use super::filter::peer_policy;
-use super::{Config, DatastoreKind};
+use super::{Config, DatastoreKind, PeerConfig};
 
 /// Finds the first thing that cannot work.
 ///
@@ -154,11 +155,33 @@ fn peers(config: &Config) -> Result<(), String> {
         if let Some(seconds) = peer.hold_time_seconds {
             hold_time(&format!("peers: {}: holdTimeSeconds", peer.address), seconds)?;
         }
+        timers(config, peer).map_err(|why| at(&why))?;
         if let Some(bfd) = &peer.bfd {
             bfd.check(&format!("peers: {}: bfd", peer.address))?;
         }
     }
     Ok(())
+}
+
+/// Whether a peer's times fit together.
+fn timers(config: &Config, peer: &PeerConfig) -> Result<(), String> {
+    let ConnectRetry { initial, max } = peer.connect_retry();
+    if initial > max {
+        return Err(format!(
+            "connectRetryInitialSeconds: {} is more than connectRetrySeconds, which is {}: the wait \
+             grows from the one to the other",
+            initial.as_secs(),
+            max.as_secs()
+        ));
+    }
+    let hold = peer.hold_time_seconds.unwrap_or(config.hold_time_seconds);
+    match peer.send_hold_time_seconds {
+        Some(send_hold) if send_hold.get() <= hold => Err(format!(
+            "sendHoldTimeSeconds: {send_hold} is not allowed with a hold time of {hold} s (RFC 9687): \
+             use more than that, or leave it out"
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn filters(config: &Config) -> Result<(), String> {

@@ -9,11 +9,12 @@ mod tests;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::{NonZeroU8, NonZeroU16};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Deserializer};
 use warren_bgp::policy::NextHopMode;
-use warren_speaker::Password;
+use warren_speaker::{ConnectRetry, Password};
 use warren_types::pool::Pool;
 
 pub use bfd::BfdConfig;
@@ -196,8 +197,13 @@ pub struct PeerConfig {
     pub hold_time_seconds: Option<u16>,
     /// How often it is sent a KEEPALIVE, in seconds; default, and at the least, thrice in a hold time.
     pub keepalive_seconds: Option<NonZeroU16>,
+    /// How long to wait between the first attempt to connect and the second, in seconds; default 1.
+    pub connect_retry_initial_seconds: Option<NonZeroU16>,
     /// How long to wait at most between attempts to connect, in seconds; default 16.
     pub connect_retry_seconds: Option<NonZeroU16>,
+    /// How long it may take nothing of what is sent, in seconds (RFC 9687); default eight minutes, or
+    /// two hold times if that is longer.
+    pub send_hold_time_seconds: Option<NonZeroU16>,
     /// This node's address to connect from; default the node's, with a peer of the same family.
     pub source_address: Option<IpAddr>,
     /// The secret by which segments are signed (RFC 2385); a string of 1 to 80 octets.
@@ -228,6 +234,22 @@ pub struct PeerConfig {
     /// Whether this node reflects routes to it and its routes to others (RFC 4456).
     #[serde(default)]
     pub route_reflector_client: bool,
+}
+
+impl PeerConfig {
+    /// How often to try to connect.
+    pub fn connect_retry(&self) -> ConnectRetry {
+        let default = ConnectRetry::default();
+        ConnectRetry {
+            initial: self.connect_retry_initial_seconds.map_or(default.initial, seconds),
+            max: self.connect_retry_seconds.map_or(default.max, seconds),
+        }
+    }
+}
+
+/// A number of seconds that is not zero, as a duration.
+pub fn seconds(number: NonZeroU16) -> Duration {
+    Duration::from_secs(number.get().into())
 }
 
 /// How many prefixes a peer may announce.

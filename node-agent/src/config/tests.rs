@@ -119,6 +119,17 @@ fn what_cannot_work_is_refused_with_what_to_do() {
         ("asNumber: 64512}", "filters: [tor]}", "peers: 192.168.0.146: filters: there is no"),
         ("asNumber: 64512}", "localASNumber: 0}", "localASNumber: 0 is reserved"),
         ("asNumber: 64512}", "ttlSecurity: 1, multihop: 2}", "exclude each other"),
+        (
+            "asNumber: 64512}",
+            "connectRetryInitialSeconds: 20}",
+            "192.168.0.146: connectRetryInitialSeconds: 20 is more than connectRetrySeconds, which is 16",
+        ),
+        ("asNumber: 64512}", "connectRetryInitialSeconds: 0}", "line 14"),
+        (
+            "asNumber: 64512}",
+            "sendHoldTimeSeconds: 90}",
+            "192.168.0.146: sendHoldTimeSeconds: 90 is not allowed with a hold time of 90 s",
+        ),
         ("asNumber: 64512}", "maxPrefixes: {limit: 9, warningPercent: 101}}", "100 or less"),
         ("asNumber: 64512}", "sourceAddress: 'fd00::1'}", "is of another family"),
         (

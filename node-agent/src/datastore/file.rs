@@ -1,20 +1,19 @@
 //! The configuration file as the datastore: for machines without Kubernetes. It is read again at
 //! SIGHUP.
 
-use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::watch;
 use warren_bgp::policy::PeerPolicy;
-use warren_speaker::{ConnectRetry, Distance, MaxPrefixes};
+use warren_speaker::{Distance, MaxPrefixes};
 use warren_types::status::PeerKind;
 
 use super::host_name::host_name;
 use super::{Bfd, Contact, NodeAddress, Peer, Snapshot, State, Timers};
 use crate::config::filter::peer_policy;
-use crate::config::{Config, PeerConfig};
+use crate::config::{Config, PeerConfig, seconds};
 
 /// Starts the task that follows the configuration; the node's name, and what it yields.
 ///
@@ -56,13 +55,11 @@ fn snapshot(config: &Config) -> Snapshot {
 }
 
 fn timers(config: &Config, peer: &PeerConfig) -> Timers {
-    let seconds = |it: NonZeroU16| Duration::from_secs(it.get().into());
-    let timers = Timers::holding(peer.hold_time_seconds.unwrap_or(config.hold_time_seconds));
-    let max = peer.connect_retry_seconds.map_or(timers.connect_retry.max, seconds);
     Timers {
         keepalive: peer.keepalive_seconds.map(seconds),
-        connect_retry: ConnectRetry { max, ..timers.connect_retry },
-        ..timers
+        connect_retry: peer.connect_retry(),
+        send_hold: peer.send_hold_time_seconds.map(seconds),
+        ..Timers::holding(peer.hold_time_seconds.unwrap_or(config.hold_time_seconds))
     }
 }
 
@@ -102,5 +99,30 @@ fn settle(config: &Config, peer: &PeerConfig) -> Peer {
         local_as: peer.local_as_number,
         route_reflector_client: peer.route_reflector_client,
         policy: Arc::new(policy),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use warren_speaker::ConnectRetry;
+
+    use super::*;
+
+    #[test]
+    fn a_peers_times_are_its_own_and_the_nodes_hold_time_where_it_has_none() {
+        let text = "
+holdTimeSeconds: 30
+pools: [{cidr: 172.16.0.0/16}]
+peers:
+- {address: 192.168.0.1, connectRetryInitialSeconds: 2, connectRetrySeconds: 5, sendHoldTimeSeconds: 60}
+- {address: 192.168.0.2}
+";
+        let config = Config::from_text(text, "config.yaml".into()).unwrap();
+        let peers = snapshot(&config).peers;
+        let seconds = Duration::from_secs;
+        let timers = &peers[0].timers;
+        assert_eq!(timers.connect_retry, ConnectRetry { initial: seconds(2), max: seconds(5) });
+        assert_eq!(timers.send_hold, Some(seconds(60)));
+        assert_eq!(peers[1].timers, Timers::holding(30));
     }
 }

@@ -112,6 +112,8 @@ pub struct Timers {
     pub keepalive: Option<Duration>,
     /// How often to try to connect.
     pub connect_retry: ConnectRetry,
+    /// How long the peer may take nothing of what is sent.
+    pub send_hold: Option<Duration>,
 }
 
 impl Timers {

@@ -29,6 +29,7 @@ impl Agent {
                     hold_time: peer.timers.hold_time,
                     keepalive: peer.timers.keepalive,
                     connect_retry: peer.timers.connect_retry,
+                    send_hold_time: peer.timers.send_hold,
                     source: peer.source.or(own(peer.address.is_ipv4())),
                     other_address: own(!peer.address.is_ipv4()),
                     password: peer.password.clone(),
