@@ -187,8 +187,27 @@ pub struct UpdateErrors {
     pub treated_as_withdraw: u64,
     /// Attributes that were left out.
     pub attributes_discarded: u64,
+    /// How many there were of each kind.
+    #[serde(default)]
+    pub kinds: Vec<UpdateErrorKind>,
     /// The latest, in words.
     pub last: Option<String>,
+}
+
+/// How many errors of a kind there were in the UPDATEs of a peer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UpdateErrorKind {
+    /// The attribute's name.
+    pub attribute: String,
+    /// Its type code (RFC 4271, 4.3).
+    pub code: u8,
+    /// What was wrong with it, in the words of RFC 4271, 6.3.
+    pub reason: String,
+    /// What it cost: `treat-as-withdraw` or `attribute discard`, as RFC 7606 calls it.
+    pub reaction: String,
+    /// How often.
+    pub count: u64,
 }
 
 /// Why a peer is a peer.

@@ -1,5 +1,7 @@
 //! What people see.
 
+use std::cmp::Reverse;
+
 use comfy_table::{Table, presets};
 use jiff::Timestamp;
 use warren_types::status::{Datastore, Ipam, IpamBlock, Peer, Route, Status, Tunnel};
@@ -91,16 +93,26 @@ pub fn peers(peers: &[Peer], wide: bool) -> String {
     table(&columns, rows)
 }
 
-/// What RFC 7606 made of its errors.
+/// Kinds of errors that a row has room for; the others are in the JSON.
+const KINDS_SHOWN: usize = 3;
+
+/// What RFC 7606 made of its errors, and which were the most.
 fn malformed(peer: &Peer) -> String {
     let errors = &peer.update_errors;
-    match &errors.last {
-        None => "none".into(),
-        Some(last) => format!(
-            "{} taken as withdrawn, {} discarded: {last}",
-            errors.treated_as_withdraw, errors.attributes_discarded
-        ),
-    }
+    let Some(last) = &errors.last else { return "none".into() };
+    let mut kinds: Vec<_> = errors.kinds.iter().collect();
+    kinds.sort_by_key(|kind| Reverse(kind.count));
+    let more = kinds.len().saturating_sub(KINDS_SHOWN);
+    let more = (more > 0).then(|| format!("{more} more"));
+    let shown = kinds.iter().take(KINDS_SHOWN);
+    let shown = shown.map(|kind| format!("{} {} ({})", kind.count, kind.attribute, kind.reason));
+    let kinds: Vec<String> = shown.chain(more).collect();
+    format!(
+        "{} taken as withdrawn, {} discarded: {}; last: {last}",
+        errors.treated_as_withdraw,
+        errors.attributes_discarded,
+        kinds.join(", ")
+    )
 }
 
 fn info(peer: &Peer) -> String {
@@ -262,9 +274,15 @@ fn duration(seconds: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use warren_types::status::{PeerKind, UpdateErrors};
+    use warren_types::status::{PeerKind, UpdateErrorKind, UpdateErrors};
 
     use super::*;
+
+    fn kind(attribute: &str, reason: &str, count: u64) -> UpdateErrorKind {
+        let (attribute, reason) = (attribute.into(), reason.into());
+        let reaction = "treat-as-withdraw".into();
+        UpdateErrorKind { attribute, code: 0, reason, reaction, count }
+    }
 
     #[test]
     fn what_a_peer_sends_malformed_is_in_the_wide_table_only() {
@@ -281,15 +299,24 @@ mod tests {
             prefixes_advertised: 1,
             prefixes_refused: Default::default(),
             update_errors: UpdateErrors {
-                treated_as_withdraw: 3,
+                treated_as_withdraw: 8,
                 attributes_discarded: 1,
+                kinds: vec![
+                    kind("ORIGIN", "Invalid ORIGIN Attribute", 1),
+                    kind("AS_PATH", "Malformed AS_PATH", 4),
+                    kind("ORIGIN", "Missing Well-known Attribute", 3),
+                    kind("AGGREGATOR", "Attribute Length Error", 1),
+                ],
                 last: Some("ORIGIN is missing".into()),
             },
             bfd: None,
             bfd_session: None,
         };
         let wide = peers(std::slice::from_ref(&peer), true);
-        assert!(wide.contains("3 taken as withdrawn, 1 discarded: ORIGIN is missing"), "{wide}");
+        let expected = "8 taken as withdrawn, 1 discarded: 4 AS_PATH (Malformed AS_PATH), \
+                        3 ORIGIN (Missing Well-known Attribute), \
+                        1 ORIGIN (Invalid ORIGIN Attribute), 1 more; last: ORIGIN is missing";
+        assert!(wide.contains(expected), "{wide}");
         assert!(!peers(&[peer], false).contains("withdrawn"));
     }
 

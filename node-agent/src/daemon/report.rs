@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
 use warren_bfd::{Hops, Priority};
+use warren_bgp::session::ErrorKind;
 use warren_net::dataplane::{self, Report};
 use warren_speaker::PeerSnapshot;
 use warren_types::status;
@@ -114,10 +115,21 @@ fn peer(
         update_errors: status::UpdateErrors {
             treated_as_withdraw: peer.update_errors.withdrawn,
             attributes_discarded: peer.update_errors.discarded,
+            kinds: peer.update_errors.kinds.iter().map(update_error).collect(),
             last: peer.update_errors.last.clone(),
         },
         bfd: session.map(|session| session.state.as_str().into()),
         bfd_session: session.map(bfd_session),
+    }
+}
+
+fn update_error((kind, count): (&ErrorKind, &u64)) -> status::UpdateErrorKind {
+    status::UpdateErrorKind {
+        attribute: kind.attribute_name(),
+        code: kind.attribute,
+        reason: kind.reason.into(),
+        reaction: kind.consequence.as_str().into(),
+        count: *count,
     }
 }
 

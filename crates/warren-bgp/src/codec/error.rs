@@ -38,9 +38,21 @@ pub enum Consequence {
     TreatAsWithdraw,
 }
 
+impl Consequence {
+    /// What RFC 7606, 2 calls it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AttributeDiscard => "attribute discard",
+            Self::TreatAsWithdraw => "treat-as-withdraw",
+        }
+    }
+}
+
 /// A malformed attribute that the session survives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Malformed {
+    /// The attribute's type code (RFC 4271, 4.3).
+    pub attribute: u8,
     /// What it costs.
     pub consequence: Consequence,
     /// What RFC 4271 would have the peer be told, and what was wrong.

@@ -145,6 +145,16 @@ impl Notification {
         Self { data, ..Self::new(code::CEASE, cease::HARD_RESET) }
     }
 
+    /// What its subcode is called, or else its code.
+    pub fn reason(&self) -> &'static str {
+        let named = SUBCODES
+            .iter()
+            .find(|(code, subcode, _)| (*code, *subcode) == (self.code, self.subcode))
+            .map(|(_, _, name)| *name);
+        let code = || CODES.iter().find(|(code, _)| *code == self.code).map(|(_, name)| *name);
+        named.or_else(code).unwrap_or("error of an unknown code")
+    }
+
     /// What a Hard Reset carries.
     fn carried(&self) -> Option<Self> {
         let (&[code, subcode], data) = self.data.split_first_chunk()?;

@@ -186,14 +186,3 @@ pub struct PeerRestart {
     /// forwarding during its last restart.
     pub families: Vec<(Family, bool)>,
 }
-
-/// Errors in UPDATEs that cost no session (RFC 7606; its section 8 wants operators to see them).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct UpdateErrors {
-    /// Errors that made the routes of a message count as withdrawn.
-    pub withdrawn: u64,
-    /// Attributes that were left out.
-    pub discarded: u64,
-    /// The latest, in words.
-    pub last: Option<String>,
-}

@@ -20,16 +20,17 @@ mod negotiate;
 mod peer;
 mod restart;
 mod timers;
+mod update_errors;
 
 pub use api::{
     Action, BfdDown, ConnectionId, Event, Negotiated, PeerRestart, State, TooManyPrefixes,
-    UpdateErrors,
 };
 pub use config::{
     ConnectRetry, GracefulRestart, HoldTime, InvalidHoldTime, InvalidRestartTime, PeerConfig,
     RestartTime, SUPPORTED_FAMILIES,
 };
 pub use peer::Peer;
+pub use update_errors::{ErrorKind, UpdateErrors};
 
 #[cfg(test)]
 mod tests;

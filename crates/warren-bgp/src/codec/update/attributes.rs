@@ -12,6 +12,7 @@ use crate::message::{AsPathSegment, Attributes, LargeCommunity, Origin, UnknownA
 
 const TRANSITIVE: u8 = 0x40;
 const EXTENDED_LENGTH: u8 = 0x10;
+pub(super) const NEXT_HOP: u8 = 3;
 pub(super) const MP_REACH_NLRI: u8 = 14;
 pub(super) const MP_UNREACH_NLRI: u8 = 15;
 

@@ -25,6 +25,8 @@ pub struct Decoded {
 
 /// Announced prefixes that share a next hop.
 pub(super) struct Reach {
+    /// The type code of the attribute that the next hop is in.
+    pub(super) attribute: u8,
     pub(super) next_hop: Option<IpAddr>,
     pub(super) prefixes: Vec<IpNetwork>,
 }
@@ -61,6 +63,7 @@ pub fn decode(mut body: Bytes, context: &UpdateContext) -> Result<Decoded, Sessi
     withdrawn.extend(mp_unreach(&attrs));
     let reaches: Vec<Reach> = [
         Reach {
+            attribute: attributes::NEXT_HOP,
             next_hop: attrs.iter().find_map(next_hop),
             prefixes: announced.iter().filter_map(|e| ipv4(&e.prefix)).collect(),
         },
@@ -77,7 +80,8 @@ pub fn decode(mut body: Bytes, context: &UpdateContext) -> Result<Decoded, Sessi
         else {
             return Err(fault.error.into());
         };
-        malformed.push(Malformed { consequence, error: fault.error.into() });
+        let attribute = fault.type_code;
+        malformed.push(Malformed { attribute, consequence, error: fault.error.into() });
     }
     malformed.extend(validate::validate(&attrs, &reaches, context));
 
@@ -138,6 +142,7 @@ fn mp_reach(attrs: &[PathAttribute]) -> Reach {
         _ => None,
     });
     Reach {
+        attribute: attributes::MP_REACH_NLRI,
         next_hop: reach.map(|mp| mp.next_hop),
         prefixes: reach
             .map(|mp| mp.announced.iter().filter_map(|entry| prefix(&entry.prefix)).collect())

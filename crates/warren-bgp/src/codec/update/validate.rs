@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use rustbgpd_wire::attribute::{AsPathSegment, PathAttribute};
 
 use super::UpdateContext;
+use super::attributes::NEXT_HOP;
 use super::decode::Reach;
 use crate::codec::{Consequence, Malformed, SessionReset};
 
@@ -29,11 +30,12 @@ pub(super) fn validate(
                 }
                 data.extend(&raw.data);
                 let detail = format!("attribute {} claims to be well-known", raw.type_code);
-                faults.push(SessionReset::new(3, 2, data, detail));
+                faults.push((raw.type_code, SessionReset::new(3, 2, data, detail)));
             }
             // RFC 7606, 7.2.
             PathAttribute::AsPath(path) if path.segments.iter().any(is_empty) => {
-                faults.push(SessionReset::new(3, 11, vec![], "an AS_PATH segment is empty"));
+                let error = SessionReset::new(3, 11, vec![], "an AS_PATH segment is empty");
+                faults.push((attribute.type_code(), error));
             }
             _ => {}
         }
@@ -47,27 +49,30 @@ pub(super) fn validate(
         }
         missing.retain(|(code, _)| !there(*code));
         if reaches.iter().any(|reach| reach.next_hop.is_none()) {
-            missing.push((3, "NEXT_HOP"));
+            missing.push((NEXT_HOP, "NEXT_HOP"));
         }
-        faults.extend(
-            missing.into_iter().map(|(code, name)| {
-                SessionReset::new(3, 3, vec![code], format!("{name} is missing"))
-            }),
-        );
+        faults.extend(missing.into_iter().map(|(code, name)| {
+            (code, SessionReset::new(3, 3, vec![code], format!("{name} is missing")))
+        }));
     }
-    for next_hop in reaches.iter().filter_map(|reach| reach.next_hop) {
+    for reach in reaches {
+        let Some(next_hop) = reach.next_hop else { continue };
         if !is_host(next_hop, context) {
             let data = match next_hop {
                 IpAddr::V4(address) => address.octets().to_vec(),
                 IpAddr::V6(address) => address.octets().to_vec(),
             };
             let detail = format!("NEXT_HOP {next_hop} is not the address of a host");
-            faults.push(SessionReset::new(3, 8, data, detail));
+            faults.push((reach.attribute, SessionReset::new(3, 8, data, detail)));
         }
     }
     faults
         .into_iter()
-        .map(|error| Malformed { consequence: Consequence::TreatAsWithdraw, error })
+        .map(|(attribute, error)| Malformed {
+            attribute,
+            consequence: Consequence::TreatAsWithdraw,
+            error,
+        })
         .collect()
 }
 

@@ -14,7 +14,7 @@ use super::super::timers::Timer;
 use super::super::{Action, State};
 use super::{Connection, Direction};
 use crate::codec::notification::{cease, code};
-use crate::codec::{Consequence, KEEPALIVE, MessageType, UpdateContext};
+use crate::codec::{KEEPALIVE, MessageType, UpdateContext};
 use crate::message::{Family, Notification};
 
 impl Connection {
@@ -138,12 +138,8 @@ impl Connection {
             FsmEvent::KeepAliveMsg => self.restart_hold_timer(now),
             FsmEvent::UpdateMsg(decoded) => {
                 self.restart_hold_timer(now);
-                for fault in decoded.malformed {
-                    match fault.consequence {
-                        Consequence::AttributeDiscard => shared.update_errors.discarded += 1,
-                        Consequence::TreatAsWithdraw => shared.update_errors.withdrawn += 1,
-                    }
-                    shared.update_errors.last = Some(fault.error.to_string());
+                for fault in &decoded.malformed {
+                    shared.update_errors.count(fault);
                 }
                 for update in decoded.updates {
                     let complete = update.end_of_rib.filter(|it| shared.stale.end_of_rib(*it));

@@ -163,6 +163,39 @@ fn an_update_with_a_malformed_attribute_withdraws_its_routes_and_is_counted() {
 }
 
 #[test]
+fn what_is_malformed_is_counted_by_attribute_and_reason_however_often_it_comes() {
+    let mut solo = Solo::established(config());
+    // ORIGIN 3 again and again, without any other attribute, for 10.0.0.0/8.
+    for _ in 0..3 {
+        solo.bytes(1, message(2, &[0, 0, 0, 4, 0x40, 1, 1, 3, 8, 10]));
+    }
+    let kinds: Vec<(String, &str, u64)> = (solo.peer.update_errors().kinds.iter())
+        .map(|(kind, count)| (kind.attribute_name(), kind.reason, *count))
+        .collect();
+    let missing = "Missing Well-known Attribute";
+    assert_eq!(
+        kinds,
+        [
+            ("ORIGIN".to_owned(), "Invalid ORIGIN Attribute", 3),
+            ("ORIGIN".to_owned(), missing, 3),
+            ("AS_PATH".to_owned(), missing, 3),
+            ("NEXT_HOP".to_owned(), missing, 3),
+            ("LOCAL_PREF".to_owned(), missing, 3),
+        ]
+    );
+    // Each attribute that there is, with wrong flags: a well-known one that nobody knows.
+    for _ in 0..2 {
+        for code in 40..=255 {
+            solo.bytes(1, message(2, &[0, 0, 0, 3, 0x40, code, 0, 8, 10]));
+        }
+    }
+    assert_eq!(solo.state(), State::Established);
+    let errors = solo.peer.update_errors();
+    assert!(errors.kinds.len() <= 5 + 2 * 256, "{}", errors.kinds.len());
+    assert_eq!(errors.kinds.values().sum::<u64>(), errors.withdrawn + errors.discarded);
+}
+
+#[test]
 fn nothing_after_the_error_is_read() {
     let mut solo = Solo::established(config());
     let stream = [message(77, &[]), message(5, &[0, 1, 0, 1])].concat();
