@@ -1,0 +1,98 @@
+//! What the speaker is told of the peers, and what it is told by BFD.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tracing::{info, warn};
+use warren_bfd::Change;
+use warren_bgp::policy::ImportPolicy;
+use warren_speaker::{BfdDown, GracefulRestart, PeerSettings, RestartTime};
+
+use super::super::bfd;
+use super::Agent;
+use crate::config::Config;
+use crate::datastore::Snapshot;
+
+impl Agent {
+    /// Hands over the blocks to announce and the peers to have.
+    pub(super) fn apply_peers(&mut self) {
+        let Snapshot { blocks, peers, ipv6_address, .. } = &self.snapshot;
+        let own = [Some(self.identity.address), ipv6_address.map(IpAddr::V6)];
+        let own = |is_ipv4| own.into_iter().flatten().find(|own| own.is_ipv4() == is_ipv4);
+        self.speaker.originate(blocks.iter().copied().collect());
+        self.speaker.set_peers(
+            peers
+                .iter()
+                .map(|peer| PeerSettings {
+                    port: peer.port,
+                    passive: peer.passive,
+                    hold_time: peer.timers.hold_time,
+                    keepalive: peer.timers.keepalive,
+                    connect_retry: peer.timers.connect_retry,
+                    source: peer.source.or(own(peer.address.is_ipv4())),
+                    other_address: own(!peer.address.is_ipv4()),
+                    password: peer.password.clone(),
+                    distance: peer.distance,
+                    max_prefixes: peer.max_prefixes,
+                    shutdown: peer.shutdown.clone(),
+                    graceful_restart: graceful_restart(&self.config),
+                    local_as: peer.local_as,
+                    route_reflector_client: peer.route_reflector_client,
+                    ..PeerSettings::new(peer.address, peer.as_number)
+                })
+                .collect(),
+        );
+    }
+
+    /// Hands over what holds for peers; in the order that lets a new peer meet its policy.
+    pub(super) fn apply_policies(&self) {
+        let Snapshot { pools, blocks, peers, owners, .. } = &self.snapshot;
+        self.speaker.set_import_policy(ImportPolicy {
+            pools: pools.iter().map(|pool| pool.cidr).collect(),
+            own_blocks: blocks.clone(),
+            owners: owners.clone(),
+        });
+        let policies = peers.iter().map(|peer| (peer.address.into(), Arc::clone(&peer.policy)));
+        self.speaker.set_peer_policies(policies.collect());
+    }
+
+    /// Has BFD sessions with the peers that are to have them.
+    pub(super) fn set_bfd_sessions(&mut self) {
+        let (peers, source) = (&self.snapshot.peers, self.identity.address);
+        let sessions = bfd::sessions(peers, source, &bfd::networks(), &self.bfd_sessions);
+        if sessions != self.bfd_sessions {
+            self.bfd.set_sessions(sessions.clone());
+            self.bfd_sessions = sessions;
+        }
+    }
+
+    /// Takes what has become of a BFD session: a peer that cannot be reached any more loses its BGP
+    /// session.
+    pub async fn heed(&mut self, event: warren_bfd::Event) {
+        let peer = event.key.peer;
+        if matches!(event.change, Change::Down(_)) {
+            self.metrics.bfd_down(peer, event.failure().is_some());
+        }
+        match (event.change, event.failure()) {
+            (_, Some(cause)) => {
+                warn!(%peer, reason = %cause, "BFD session is down");
+                let failure = BfdDown {
+                    reason: cause.to_string(),
+                    last_up: event.last_up,
+                    control_plane_independent: event.control_plane_independent,
+                };
+                self.speaker.bfd_down(peer, failure).await;
+            }
+            (Change::Down(cause), None) => info!(%peer, reason = %cause, "BFD session ended"),
+            (Change::Up, None) => info!(%peer, "BFD session is up"),
+        }
+    }
+}
+
+fn graceful_restart(config: &Config) -> Option<GracefulRestart> {
+    let wanted = config.graceful_restart;
+    wanted.enabled.then(|| GracefulRestart {
+        restart_time: RestartTime::from_secs(wanted.restart_time_seconds).unwrap_or_default(),
+        notification: wanted.notification,
+    })
+}
