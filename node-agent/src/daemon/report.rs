@@ -116,6 +116,7 @@ fn peer(
             attributes_discarded: peer.update_errors.discarded,
             last: peer.update_errors.last.clone(),
         },
+        capabilities: peer.capabilities.clone(),
         bfd: session.map(|session| session.state.as_str().into()),
         bfd_session: session.map(bfd_session),
     }
