@@ -54,7 +54,7 @@ cluster: toolchain ## the scenarios of a Kubernetes cluster alone; ONLY='...' as
 	cargo test --workspace --test kubernetes --locked -- $(if $(ONLY),'$(ONLY)')
 
 .PHONY: bench
-bench: toolchain ## the plugin beside ptp and bridge, the agent beside BIRD and FRR, into benches/RESULTS.md; ONLY=plugin, routes or dataplane prints that part
+bench: toolchain ## the plugin beside ptp and bridge, the agent beside BIRD and FRR, into benches/RESULTS.md; ONLY=plugin, routes, mesh, death, reboot or dataplane prints that part
 	@scripts/packages iproute2 containernetworking-plugins strace bird2 frr
 	@echo "building optimised static programs; from nothing this takes some minutes"
 	@if command -v rustup >/dev/null; then rustup --quiet target add $(STATIC); fi

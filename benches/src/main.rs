@@ -8,7 +8,9 @@ mod death;
 mod measure;
 mod mesh;
 mod nodes;
+mod pair;
 mod plugin;
+mod reboot;
 mod report;
 mod routes;
 mod statistics;
@@ -22,7 +24,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::measure::Pods;
 use crate::report::Report;
 
-const USAGE: &str = "usage: bench DIRECTORY-OF-THE-EXECUTABLES [PERCENT-OF-THE-ROUNDS [plugin|routes|mesh|death|dataplane]]";
+const USAGE: &str = "usage: bench DIRECTORY-OF-THE-EXECUTABLES [PERCENT-OF-THE-ROUNDS [plugin|routes|mesh|death|reboot|dataplane]]";
 
 /// Pods of each plugin that are there already, while the others come and go.
 const PRESENT: [usize; 2] = [0, 200];
@@ -37,6 +39,7 @@ enum Section {
     Routes,
     Mesh,
     Death,
+    Reboot,
     Dataplane,
 }
 
@@ -70,6 +73,9 @@ fn main() -> Result<()> {
     if wanted(Section::Death) {
         report.section(death::section(&target)?);
     }
+    if wanted(Section::Reboot) {
+        report.section(reboot::section(&target)?);
+    }
     if wanted(Section::Dataplane) {
         report.section(dataplane::section()?);
     }
@@ -83,6 +89,7 @@ fn section(name: &OsStr) -> Result<Section> {
         Some("routes") => Ok(Section::Routes),
         Some("mesh") => Ok(Section::Mesh),
         Some("death") => Ok(Section::Death),
+        Some("reboot") => Ok(Section::Reboot),
         Some("dataplane") => Ok(Section::Dataplane),
         _ => bail!(USAGE),
     }

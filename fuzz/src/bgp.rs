@@ -30,9 +30,12 @@ pub(crate) fn notification(octets: &[u8]) {
 }
 
 pub(crate) fn refresh(octets: &[u8]) {
-    let Ok(Some(family)) = refresh::decode(Bytes::copy_from_slice(octets)) else { return };
-    let written = refresh::encode(family);
-    assert_eq!(refresh::decode(written.slice(HEADER..)), Ok(Some(family)));
+    let body = Bytes::copy_from_slice(octets);
+    for enhanced in [false, true] {
+        let Ok(Some(message)) = refresh::decode(&body, enhanced) else { continue };
+        let written = refresh::encode(message);
+        assert_eq!(refresh::decode(&written.slice(HEADER..), enhanced), Ok(Some(message)));
+    }
 }
 
 /// The context is drawn from the first octet.

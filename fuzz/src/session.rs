@@ -178,6 +178,7 @@ impl World {
         let capabilities = vec![
             Capability::Multiprotocol(Family::Ipv4Unicast),
             Capability::RouteRefresh,
+            Capability::EnhancedRouteRefresh,
             Capability::GracefulRestart(GracefulRestart {
                 restarting: false,
                 notification: true,
@@ -219,6 +220,7 @@ impl World {
                         cluster_id: US,
                         is_client: false,
                         families: negotiated.families,
+                        enhanced_refresh: negotiated.enhanced_refresh,
                     });
                 }
                 Action::Down { kept, .. } => {
@@ -231,6 +233,7 @@ impl World {
                     assert!(self.is_up, "routes without a session");
                     self.rib.update(PEER.into(), update);
                 }
+                Action::MarkStale(family) => self.rib.mark_stale(PEER.into(), family),
                 Action::Refresh(family) => self.rib.refresh(PEER.into(), family),
             }
         }

@@ -71,6 +71,13 @@ const ROWS: &[Row] = &[
     Row::all("we reflect their routes", reflection::by_us),
     Row::all("they ask for a route refresh", sessions::refresh)
         .except(&[(Kind::GoBgp, "keeps all that it was sent, and never asks")]),
+    Row::all("they ask for a refresh between two marks", sessions::enhanced_refresh)
+        .except(&[(Kind::GoBgp, NO_MARKS)]),
+    Row::all("they refresh their routes between two marks", sessions::their_refresh).except(&[
+        (Kind::Frr, ONLY_ASKED),
+        (Kind::GoBgp, NO_MARKS),
+        (Kind::OpenBgpd, ONLY_ASKED),
+    ]),
     Row::all("hold timers expire on a cut wire", sessions::hold_timer),
     Row::all("they stop at too many prefixes", sessions::their_limit),
     Row::all("they shut down with a message", sessions::their_words),
@@ -88,6 +95,8 @@ const ROWS: &[Row] = &[
         .except(&[(Kind::GoBgp, NO_BFD), (Kind::OpenBgpd, NO_BFD)]),
 ];
 
+const NO_MARKS: &str = "has no enhanced route refresh";
+const ONLY_ASKED: &str = "sends its marks where it is asked only, and we never ask";
 const NO_BFD: &str = "has no BFD";
 
 fn main() {

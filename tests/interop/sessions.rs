@@ -96,26 +96,82 @@ pub fn refresh(meeting: &Meeting) -> Result<()> {
     theirs.refresh()?;
     eventually("routes have been asked for and sent again", SOON, || {
         let seen = messages(&meeting.capture.packets()?);
-        let asked = seen.iter().position(|it| *it == (THEM.to_owned(), ROUTE_REFRESH));
-        let answered = asked.map(|at| seen[at..].contains(&(US[0].to_owned(), UPDATE)));
-        ensure!(answered == Some(true), "the messages so far are {seen:?}");
+        let mut rest = seen.iter();
+        let asked = rest.any(|it| it.from == THEM && it.kind == ROUTE_REFRESH);
+        let answered = asked && rest.any(|it| it.from == US[0] && it.kind == UPDATE);
+        ensure!(answered, "the messages so far are {seen:?}");
         Ok(())
     })?;
     expect_announced(theirs.as_mut(), &[OURS])
 }
 
+/// They want all routes again, and are told where those begin and where they end.
+pub fn enhanced_refresh(meeting: &Meeting) -> Result<()> {
+    let session = Session { enhanced_refresh: true, ..Session::internal() };
+    let (ours, mut theirs) = meeting.established(&session)?;
+    expect_announced(theirs.as_mut(), &[OURS])?;
+    expect_learned(&ours, THEIRS, THEM)?;
+    let capabilities = ours.peer(THEM)?.capabilities;
+    ensure!(capabilities.iter().any(|it| it == "enhanced route refresh"), "{capabilities:?}");
+    theirs.refresh()?;
+    expect_marks(meeting, US[0])?;
+    expect_announced(theirs.as_mut(), &[OURS])
+}
+
+/// They announce all routes again, and say where those begin and where they end: none moves.
+pub fn their_refresh(meeting: &Meeting) -> Result<()> {
+    let (ours, mut theirs) = meeting.established(&Session::internal())?;
+    expect_learned(&ours, THEIRS, THEM)?;
+    theirs.announce_again()?;
+    expect_marks(meeting, THEM)?;
+    eventually("the refresh has ended", SOON, || {
+        let peer = ours.peer(THEM)?;
+        ensure!((peer.prefixes_received, peer.prefixes_stale) == (1, 0), "ours: {peer:?}");
+        Ok(())
+    })?;
+    ensure!(ours.changes().len() == 1, "a route has moved: {:?}", ours.changes());
+    Ok(())
+}
+
+/// That this speaker has sent a beginning, routes, and an end (RFC 7313, 4), in this order.
+fn expect_marks(meeting: &Meeting, from: &str) -> Result<()> {
+    let wanted = [(ROUTE_REFRESH, 1), (UPDATE, 0), (ROUTE_REFRESH, 2)];
+    eventually("routes have been sent again between two marks", SOON, || {
+        let seen = messages(&meeting.capture.packets()?);
+        let mut theirs = seen.iter().filter(|it| it.from == from);
+        let found = wanted.iter().all(|wanted| {
+            theirs.any(|it| (it.kind, if it.kind == UPDATE { 0 } else { it.subtype }) == *wanted)
+        });
+        ensure!(found, "the messages so far are {seen:?}");
+        Ok(())
+    })
+}
+
 const UPDATE: u8 = 2;
 const ROUTE_REFRESH: u8 = 5;
 
-/// Who has sent which types of messages (RFC 4271, 4.1), as far as they begin a segment or follow
-/// another one in it: few are longer.
-fn messages(packets: &[Packet]) -> Vec<(String, u8)> {
+/// A message that has gone over the wire.
+#[derive(Debug)]
+struct Message {
+    from: String,
+    /// Its type (RFC 4271, 4.1).
+    kind: u8,
+    /// Where the subtype of a ROUTE-REFRESH is (RFC 7313, 3.2).
+    subtype: u8,
+}
+
+/// The messages, as far as they begin a segment or follow another one in it: few are longer.
+fn messages(packets: &[Packet]) -> Vec<Message> {
     let mut seen = Vec::new();
     for packet in packets {
         let header = packet.payload.get(12).map_or(0, |it| usize::from(it >> 4) * 4);
         let mut rest = packet.payload.get(header..).unwrap_or_default();
         while rest.len() >= 19 && rest.starts_with(&[0xff; 16]) {
-            seen.push((packet.headers[0].source.to_string(), rest[18]));
+            seen.push(Message {
+                from: packet.headers[0].source.to_string(),
+                kind: rest[18],
+                subtype: rest.get(21).copied().unwrap_or_default(),
+            });
             let length = usize::from(u16::from_be_bytes([rest[16], rest[17]]));
             rest = rest.get(length.max(19)..).unwrap_or_default();
         }

@@ -286,4 +286,4 @@ impl Packet {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

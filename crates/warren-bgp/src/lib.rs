@@ -19,6 +19,7 @@
 //! | 6286 | identifiers that are unique within an AS only |
 //! | 6608 | the subcodes of state machine errors |
 //! | 6793 | AS numbers of four octets, with AS4_PATH and AS4_AGGREGATOR |
+//! | 7313 | route refreshes with a beginning and an end |
 //! | 7606 | malformed attributes cost routes, not sessions |
 //! | 7607, 9774 | AS 0 and AS_SET are refused |
 //! | 8092 | LARGE_COMMUNITY |

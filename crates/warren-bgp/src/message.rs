@@ -55,6 +55,8 @@ pub enum Capability {
     RouteRefresh,
     /// Graceful restart (RFC 4724, 3).
     GracefulRestart(GracefulRestart),
+    /// Route refreshes with a beginning and an end (RFC 7313, 3.1).
+    EnhancedRouteRefresh,
     /// Four-octet AS numbers, with the sender's own (RFC 6793, 3).
     FourOctetAs(u32),
     /// One that this speaker does not use.
@@ -92,12 +94,40 @@ pub struct Update {
     /// The End-of-RIB marker: the sender has announced all its routes of this family (RFC 4724,
     /// 2). Such an update says nothing else.
     pub end_of_rib: Option<Family>,
+    /// A mark of a route refresh among the routes that it is about (RFC 7313, 4): a message of its
+    /// own. Such an update says nothing else.
+    pub refresh: Option<RouteRefresh>,
 }
 
 impl Update {
     /// The marker that all routes of `family` have been announced (RFC 4724, 2).
     pub fn end_of_rib(family: Family) -> Self {
         Self { end_of_rib: Some(family), ..Self::default() }
+    }
+
+    /// A mark of a route refresh (RFC 7313, 4).
+    pub fn refresh(mark: RouteRefresh) -> Self {
+        Self { refresh: Some(mark), ..Self::default() }
+    }
+}
+
+/// A ROUTE-REFRESH, by its subtype (RFC 2918, 3; RFC 7313, 3.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RouteRefresh {
+    /// The sender wants all routes of this family again.
+    Request(Family),
+    /// BoRR: the sender announces all its routes of this family again from here on.
+    Begin(Family),
+    /// EoRR: it has done so.
+    End(Family),
+}
+
+impl RouteRefresh {
+    /// The family that it is about.
+    pub fn family(self) -> Family {
+        match self {
+            Self::Request(family) | Self::Begin(family) | Self::End(family) => family,
+        }
     }
 }
 

@@ -53,18 +53,9 @@ pub fn obstacles(address: IpAddr, tunnel: Option<&str>) -> Result<Vec<Obstacle>,
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
 
     use super::*;
-    use crate::testing::isolated;
-
-    fn ip(words: &str) {
-        let status = Command::new("ip").args(words.split(' ')).status();
-        assert!(
-            status.expect("this test needs `ip`, of the package iproute2").success(),
-            "{words}"
-        );
-    }
+    use crate::testing::{ip, isolated};
 
     fn sentences() -> Vec<String> {
         let found = obstacles("192.0.2.1".parse().unwrap(), Some("tunnel")).unwrap();

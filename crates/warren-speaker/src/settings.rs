@@ -164,6 +164,8 @@ pub struct PeerSnapshot {
     /// Whether it has said in this session that all its routes have been announced, of every family
     /// (RFC 4724, 2).
     pub end_of_rib: bool,
+    /// The capabilities in use in this session, in words; none unless Established.
+    pub capabilities: Vec<String>,
 }
 
 /// Why a speaker did not start.

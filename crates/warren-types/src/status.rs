@@ -106,7 +106,8 @@ pub struct Peer {
     pub last_error: Option<String>,
     /// Prefixes that it announces now, refused ones included.
     pub prefixes_received: u64,
-    /// Prefixes that it announced before its session ended, kept while it restarts (RFC 4724).
+    /// Prefixes that it announced before, kept until it has announced them again: since its session
+    /// ended (RFC 4724), or since it has begun to refresh them (RFC 7313).
     #[serde(default)]
     pub prefixes_stale: u64,
     /// Prefixes that we announce to it now.
@@ -117,6 +118,9 @@ pub struct Peer {
     /// Errors in its UPDATEs that cost no session (RFC 7606).
     #[serde(default)]
     pub update_errors: UpdateErrors,
+    /// The families and capabilities in use in its session, in words; empty unless Established.
+    #[serde(default)]
+    pub capabilities: Vec<String>,
     /// The state of its BFD session, by the names of RFC 5880, 4.1; none where BFD does not run.
     pub bfd: Option<String>,
     /// The BFD session in all detail.

@@ -119,7 +119,7 @@ fn info(peer: &Peer) -> String {
     let refused = peer.prefixes_refused.iter().map(|(why, n)| format!("{n} refused: {why}"));
     let error = peer.last_error.iter().filter(|_| peer.state != "Established").cloned();
     let stale = (peer.prefixes_stale > 0)
-        .then(|| format!("{} kept while it restarts", peer.prefixes_stale));
+        .then(|| format!("{} kept until announced again", peer.prefixes_stale));
     let all = error.chain(stale).chain(refused).chain(bfd_info(peer));
     all.collect::<Vec<_>>().join("; ")
 }
@@ -309,6 +309,7 @@ mod tests {
                 ],
                 last: Some("ORIGIN is missing".into()),
             },
+            capabilities: vec![],
             bfd: None,
             bfd_session: None,
         };

@@ -40,8 +40,8 @@ use crate::config::Config;
 use crate::daemon::wiring::{Agent, Event};
 use crate::datastore::Datastore;
 
-/// How long routes of this agent's former life stay after every peer has said that it has announced all: the time for the last of
-/// those to come through to here.
+/// How long routes of this agent's former life stay after every peer has said that it has announced
+/// all: the time for the last of those to come through to here.
 const SETTLE_AFTER_END_OF_RIB: Duration = Duration::from_secs(1);
 
 /// How long an agent that was asked to shut down waits for its SIGTERM before it ends without.

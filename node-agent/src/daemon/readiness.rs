@@ -64,6 +64,7 @@ mod tests {
             refused: BTreeMap::new(),
             update_errors: Default::default(),
             end_of_rib: false,
+            capabilities: Vec::new(),
         }
     }
 

@@ -118,6 +118,7 @@ fn peer(
             kinds: peer.update_errors.kinds.iter().map(update_error).collect(),
             last: peer.update_errors.last.clone(),
         },
+        capabilities: peer.capabilities.clone(),
         bfd: session.map(|session| session.state.as_str().into()),
         bfd_session: session.map(bfd_session),
     }

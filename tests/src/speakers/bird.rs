@@ -136,6 +136,10 @@ impl Speaker for Bird {
         self.ask(&["reload", "in", "us0"]).map(drop)
     }
 
+    fn announce_again(&mut self) -> Result<()> {
+        self.ask(&["reload", "out", "us0"]).map(drop)
+    }
+
     fn shut_down(&mut self, words: &str) -> Result<()> {
         self.ask(&["disable", "us0", &format!("\"{words}\"")]).map(drop)
     }

@@ -7,7 +7,7 @@ mod openbgpd;
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 pub use bird::Bird;
 pub use frr::Frr;
@@ -92,6 +92,8 @@ pub struct Session {
     pub ttl_security: bool,
     /// Whether it can do graceful restart, for this many seconds (RFC 4724).
     pub restart_time: Option<u16>,
+    /// Whether it can do enhanced route refresh (RFC 7313), where it does not anyway.
+    pub enhanced_refresh: bool,
     /// Whether it gives us up when BFD does (RFC 5882); only for those that have BFD.
     pub bfd: bool,
 }
@@ -111,6 +113,7 @@ impl Session {
             password: None,
             ttl_security: false,
             restart_time: None,
+            enhanced_refresh: false,
             bfd: false,
         }
     }
@@ -156,6 +159,14 @@ pub trait Speaker {
     /// # Errors
     /// When it does not.
     fn refresh(&mut self) -> Result<()>;
+
+    /// Sends us all routes again although we have not asked.
+    ///
+    /// # Errors
+    /// When it does not.
+    fn announce_again(&mut self) -> Result<()> {
+        bail!("it announces nothing again without being asked")
+    }
 
     /// Shuts the session down with these words (RFC 9003).
     ///

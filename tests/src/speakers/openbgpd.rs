@@ -88,6 +88,9 @@ fn configuration(session: &Session) -> String {
         option("holdtime min 3".to_owned());
         option("announce IPv4 none".to_owned());
         option(format!("announce {family} unicast"));
+        if session.enhanced_refresh {
+            option("announce enhanced refresh yes".to_owned());
+        }
         if session.passive {
             option("passive".to_owned());
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::packet::{Diagnostic, Interval};
+use crate::packet::tests::packet;
 use crate::session::{Cause, Timing};
 
 const PEER: &str = "192.0.2.1";
@@ -15,25 +15,6 @@ fn key(peer: &str, hops: Hops) -> Key {
 
 fn settings(peer: &str, hops: Hops) -> Settings {
     Settings { key: key(peer, hops), source: None, timing: Timing::default() }
-}
-
-/// A packet of a peer that has not heard this end.
-fn packet(state: State) -> Packet {
-    Packet {
-        diagnostic: Diagnostic::NONE,
-        state,
-        poll: false,
-        is_final: false,
-        control_plane_independent: false,
-        has_authentication: false,
-        demand: false,
-        detect_mult: NonZeroU8::new(3).unwrap(),
-        my_discriminator: Discriminator::new(77).unwrap(),
-        your_discriminator: None,
-        desired_min_tx: Interval::from_millis(300),
-        required_min_rx: Interval::from_millis(300),
-        required_min_echo_rx: Interval::ZERO,
-    }
 }
 
 struct Node {

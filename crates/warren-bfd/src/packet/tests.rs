@@ -17,25 +17,38 @@ fn with(changes: &[(usize, u8)]) -> Vec<u8> {
     octets
 }
 
-#[test]
-fn every_field_is_where_the_rfc_has_it() {
-    let packet = Packet::decode(&OF_BIRD).unwrap();
-    let expected = Packet {
+/// A packet of a peer that has not heard this end.
+pub(crate) fn packet(state: State) -> Packet {
+    Packet {
         diagnostic: Diagnostic::NONE,
-        state: State::Up,
-        poll: true,
+        state,
+        poll: false,
         is_final: false,
         control_plane_independent: false,
         has_authentication: false,
         demand: false,
+        detect_mult: NonZeroU8::new(3).unwrap(),
+        my_discriminator: Discriminator::new(77).unwrap(),
+        your_discriminator: None,
+        desired_min_tx: Interval::from_millis(300),
+        required_min_rx: Interval::from_millis(300),
+        required_min_echo_rx: Interval::ZERO,
+    }
+}
+
+#[test]
+fn every_field_is_where_the_rfc_has_it() {
+    let decoded = Packet::decode(&OF_BIRD).unwrap();
+    let expected = Packet {
+        poll: true,
         detect_mult: NonZeroU8::new(5).unwrap(),
         my_discriminator: Discriminator::new(0x71af_469c).unwrap(),
         your_discriminator: Discriminator::new(0x3981_fe7a),
         desired_min_tx: Interval::from_millis(100),
         required_min_rx: Interval::from_millis(10),
-        required_min_echo_rx: Interval::ZERO,
+        ..packet(State::Up)
     };
-    assert_eq!(packet, expected);
+    assert_eq!(decoded, expected);
     assert_eq!(expected.encode(), OF_BIRD);
 }
 

@@ -11,10 +11,11 @@
 //!                 they: Down, AdminDown; silence; path down
 //! ```
 //!
-//! Whoever drives it hands over packets with the time of their arrival, calls
-//! [`expire`](Session::expire) at [`next_deadline`](Session::next_deadline), and after each of
-//! these and every other call [`transmit`](Session::transmit) until there is nothing more. Demand mode is never asked for and the echo function
-//! never offered; a peer's wish for demand mode is granted, as it must be (6.8.7).
+//! Whoever drives it hands over packets with the time of their arrival, and calls
+//! [`expire`](Session::expire) at [`next_deadline`](Session::next_deadline). After each of these,
+//! and after every other call, [`transmit`](Session::transmit) is to be called until there is
+//! nothing more. Demand mode is never asked for and the echo function never offered; a peer's wish
+//! for demand mode is granted, as it must be (6.8.7).
 
 mod negotiation;
 #[cfg(test)]

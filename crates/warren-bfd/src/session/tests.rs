@@ -4,23 +4,9 @@ mod timers;
 
 use super::*;
 
-/// A packet of a peer as it is in most tests.
+/// A packet of a peer that has heard this end.
 pub(super) fn packet(state: State) -> Packet {
-    Packet {
-        diagnostic: Diagnostic::NONE,
-        state,
-        poll: false,
-        is_final: false,
-        control_plane_independent: false,
-        has_authentication: false,
-        demand: false,
-        detect_mult: NonZeroU8::new(3).unwrap(),
-        my_discriminator: Discriminator::new(77).unwrap(),
-        your_discriminator: Discriminator::new(1),
-        desired_min_tx: Interval::from_millis(300),
-        required_min_rx: Interval::from_millis(300),
-        required_min_echo_rx: Interval::ZERO,
-    }
+    Packet { your_discriminator: Discriminator::new(1), ..crate::packet::tests::packet(state) }
 }
 
 pub(super) fn timing(tx_millis: u32, rx_millis: u32, detect_mult: u8) -> Timing {

@@ -53,8 +53,8 @@ impl MessageType {
             2 => (Self::Update, 23..=MAX_MESSAGE_LEN),
             3 => (Self::Notification, 21..=MAX_MESSAGE_LEN),
             4 => (Self::Keepalive, 19..=19),
-            // More than 23 would be a route filter (RFC 5291), which is never negotiated.
-            5 => (Self::RouteRefresh, 23..=23),
+            // What another length than 23 costs depends on what is in it (RFC 7313, 5).
+            5 => (Self::RouteRefresh, HEADER_LEN..=MAX_MESSAGE_LEN),
             _ => return None,
         })
     }

@@ -21,8 +21,16 @@ pub mod code {
     pub const FSM: u8 = 5;
     /// RFC 4271, 6.7 and RFC 4486.
     pub const CEASE: u8 = 6;
+    /// RFC 7313, 5.
+    pub const ROUTE_REFRESH: u8 = 7;
     /// RFC 9687, 5.
     pub const SEND_HOLD_TIMER: u8 = 8;
+}
+
+/// The subcodes of ROUTE-REFRESH Message Error (RFC 7313, 5).
+pub mod refresh_error {
+    /// A beginning or an end of a route refresh with more or less in it than a family.
+    pub const INVALID_LENGTH: u8 = 1;
 }
 
 /// The subcodes of Cease (RFC 4486, 3) that this speaker sends.

@@ -71,6 +71,7 @@ fn from_wire(capability: &wire::Capability) -> Capability {
                 .filter_map(|it| Some((family(it.afi, it.safi)?, it.forwarding_preserved)))
                 .collect(),
         }),
+        wire::Capability::EnhancedRouteRefresh => Capability::EnhancedRouteRefresh,
         wire::Capability::FourOctetAs { asn } => Capability::FourOctetAs(*asn),
         _ => other(capability),
     }
@@ -106,6 +107,7 @@ fn to_wire(capability: &Capability) -> wire::Capability {
                 })
                 .collect(),
         },
+        Capability::EnhancedRouteRefresh => wire::Capability::EnhancedRouteRefresh,
         Capability::FourOctetAs(asn) => wire::Capability::FourOctetAs { asn: *asn },
         Capability::Other { code, value } => {
             wire::Capability::Unknown { code: *code, data: Bytes::copy_from_slice(value) }

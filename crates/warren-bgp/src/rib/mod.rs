@@ -140,7 +140,7 @@ impl Rib {
             (&mut self.others, self.routes.keys().copied().collect())
         };
         group.insert(peer);
-        let out = AdjRibOut::new(prefixes.into_iter(), &session.families);
+        let out = AdjRibOut::new(prefixes.into_iter(), &session);
         let policy = policy_of(&self.peer_policies, peer);
         let session = Arc::new(session);
         let routes = PeerRoutes { session, policy, received: HashSet::new(), out };
@@ -192,7 +192,8 @@ impl Rib {
         }
     }
 
-    /// The peer wants all routes of the family again (RFC 2918, 4).
+    /// The peer wants all routes of the family again (RFC 2918, 4); between two marks if it knows
+    /// them (RFC 7313, 4).
     pub fn refresh(&mut self, peer: IpAddr, family: Family) {
         if let Some(routes) = self.peers.get_mut(&peer) {
             routes.out.refresh(family);

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::tests::{attributes, external, internal};
 use super::*;
-use crate::message::{AsPathSegment, LargeCommunity, Origin};
+use crate::message::{AsPathSegment, LargeCommunity, Origin, RouteRefresh};
 use crate::policy::{
     Action, Community, GRACEFUL_SHUTDOWN, Match, MatchOperator, NO_EXPORT, NextHopMode, Operation,
     PrefixMatch, Rule,
@@ -23,6 +23,8 @@ enum Step {
     PeerPolicy(usize, usize),
     GracefulShutdown(bool),
     Refresh(usize),
+    MarkStale(usize),
+    Sweep(usize),
     TakeUpdates(usize, usize),
     TakeChanges(usize),
 }
@@ -45,6 +47,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..PEERS, 0..PEER_POLICIES).prop_map(|(p, policy)| Step::PeerPolicy(p, policy)),
         1 => any::<bool>().prop_map(Step::GracefulShutdown),
         1 => (0..PEERS).prop_map(Step::Refresh),
+        1 => (0..PEERS).prop_map(Step::MarkStale),
+        1 => (0..PEERS).prop_map(Step::Sweep),
         3 => (0..PEERS, 1..4usize).prop_map(|(p, limit)| Step::TakeUpdates(p, limit)),
         2 => (1..4usize).prop_map(Step::TakeChanges),
     ]
@@ -52,10 +56,10 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn session(peer: usize) -> Session {
     match peer {
-        0 => internal(1),
+        0 => Session { enhanced_refresh: true, ..internal(1) },
         1 => internal(2),
         2 => Session { is_client: true, ..internal(3) },
-        3 => external(4, 65001),
+        3 => Session { enhanced_refresh: true, ..external(4, 65001) },
         _ => external(5, 65002),
     }
 }
@@ -159,6 +163,7 @@ fn policy(number: usize) -> ImportPolicy {
 #[derive(Default)]
 struct Model {
     up: BTreeMap<usize, BTreeMap<IpNetwork, Attributes>>,
+    stale: BTreeMap<usize, BTreeSet<IpNetwork>>,
     own: BTreeSet<IpNetwork>,
     policy: ImportPolicy,
     peer_policies: BTreeMap<usize, usize>,
@@ -259,6 +264,8 @@ struct World {
     table: BTreeMap<IpNetwork, BestPath>,
     told: BTreeMap<usize, BTreeMap<IpNetwork, Attributes>>,
     refreshed: BTreeSet<usize>,
+    /// What a peer that was told that a refresh begins has not been told again.
+    unrefreshed: BTreeMap<usize, BTreeSet<IpNetwork>>,
 }
 
 impl World {
@@ -267,15 +274,22 @@ impl World {
             Step::Up(peer) => {
                 self.rib.peer_up(session(peer));
                 self.model.up.insert(peer, BTreeMap::new());
+                self.model.stale.remove(&peer);
+                self.unrefreshed.remove(&peer);
                 self.told.insert(peer, BTreeMap::new());
             }
             Step::Down(peer) => {
                 self.rib.peer_down(session(peer).peer);
                 self.model.up.remove(&peer);
+                self.model.stale.remove(&peer);
+                self.unrefreshed.remove(&peer);
                 self.told.remove(&peer);
             }
             Step::Announce(peer, prefixes, attributes) => {
                 let announced: Vec<_> = prefixes.into_iter().map(prefix).collect();
+                if let Some(stale) = self.model.stale.get_mut(&peer) {
+                    stale.retain(|p| !announced.contains(p));
+                }
                 if let Some(known) = self.model.up.get_mut(&peer) {
                     known.extend(announced.iter().map(|p| (*p, path(attributes))));
                 }
@@ -285,6 +299,9 @@ impl World {
             }
             Step::Withdraw(peer, prefixes) => {
                 let withdrawn: Vec<_> = prefixes.into_iter().map(prefix).collect();
+                if let Some(stale) = self.model.stale.get_mut(&peer) {
+                    stale.retain(|p| !withdrawn.contains(p));
+                }
                 if let Some(known) = self.model.up.get_mut(&peer) {
                     known.retain(|p, _| !withdrawn.contains(p));
                 }
@@ -316,6 +333,18 @@ impl World {
                 self.rib.refresh(session(peer).peer, Family::Ipv4Unicast);
                 self.refreshed.insert(peer);
             }
+            Step::MarkStale(peer) => {
+                self.rib.mark_stale(session(peer).peer, Family::Ipv4Unicast);
+                let known = self.model.up.get(&peer).into_iter().flat_map(BTreeMap::keys).copied();
+                self.model.stale.insert(peer, known.collect());
+            }
+            Step::Sweep(peer) => {
+                self.rib.sweep(session(peer).peer, Family::Ipv4Unicast);
+                let stale = self.model.stale.remove(&peer).unwrap_or_default();
+                if let Some(known) = self.model.up.get_mut(&peer) {
+                    known.retain(|p, _| !stale.contains(p));
+                }
+            }
             Step::TakeUpdates(peer, limit) => self.take_updates(peer, limit),
             Step::TakeChanges(limit) => self.take_changes(limit),
         }
@@ -330,7 +359,22 @@ impl World {
         assert!(
             updates.iter().map(|u| u.announced.len() + u.withdrawn.len()).sum::<usize>() <= limit
         );
+        let unrefreshed = &mut self.unrefreshed;
         for update in updates {
+            match update.refresh {
+                Some(RouteRefresh::Begin(_)) => {
+                    let before = unrefreshed.insert(peer, told.keys().copied().collect());
+                    assert_eq!(before, None, "begun twice");
+                }
+                Some(RouteRefresh::End(_)) => {
+                    assert_eq!(unrefreshed.remove(&peer), Some(BTreeSet::new()), "not all told");
+                }
+                _ => {}
+            }
+            if let Some(left) = unrefreshed.get_mut(&peer) {
+                let told = [&update.withdrawn, &update.announced].map(|it| it.iter());
+                left.retain(|prefix| !told.clone().into_iter().flatten().any(|it| it == prefix));
+            }
             for prefix in update.withdrawn {
                 assert!(told.remove(&prefix).is_some(), "withdrawn without having been told");
             }
@@ -365,7 +409,9 @@ impl World {
             let Some(announced) = self.model.up.get(&peer) else { continue };
             assert_eq!(self.told[&peer], self.model.told(peer), "told to {peer}");
             let counts = self.rib.counts(session(peer).peer);
-            assert_eq!(counts.received, announced.len());
+            let stale = self.model.stale.get(&peer).map_or(0, BTreeSet::len);
+            assert_eq!((counts.received, counts.stale), (announced.len() - stale, stale));
+            assert!(!self.unrefreshed.contains_key(&peer), "a refresh has no end");
             assert_eq!(counts.advertised, self.told[&peer].len());
         }
         // The indexes say what the entries say, and no entry is without use.

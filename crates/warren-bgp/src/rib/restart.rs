@@ -1,5 +1,6 @@
 //! Graceful restart (RFC 4724): routes that outlive the session of the peer that announced them,
-//! and route selection that waits after this speaker's own restart.
+//! and route selection that waits after this speaker's own restart; and routes that the peer
+//! announces again in the midst of a session (RFC 7313).
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -10,8 +11,8 @@ use ipnetwork::IpNetwork;
 use super::{Rib, Session};
 use crate::message::Family;
 
-/// Routes of sessions that have ended, each with its session, kept until the peer has announced
-/// them again. They stay in the Adj-RIB-In and count like any others (RFC 4724, 4.2: no difference
+/// Routes of sessions that have ended, or that the peer has begun to refresh, each with its session,
+/// kept until the peer has announced them again. They stay in the Adj-RIB-In and count like any others (RFC 4724, 4.2: no difference
 /// in forwarding).
 pub(super) type Stale = HashMap<IpNetwork, Arc<Session>>;
 
@@ -28,6 +29,18 @@ impl Rib {
         if !kept.is_empty() {
             let kept = kept.into_iter().map(|prefix| (prefix, Arc::clone(&gone.session)));
             self.stale.entry(peer).or_default().extend(kept);
+        }
+    }
+
+    /// The peer has begun to announce all its routes of a family again (RFC 7313, 4): they become
+    /// stale.
+    pub fn mark_stale(&mut self, peer: IpAddr, family: Family) {
+        let Some(routes) = self.peers.get_mut(&peer) else { return };
+        let of_family = routes.received.extract_if(|prefix| Family::of(prefix) == family);
+        let mut of_family = of_family.peekable();
+        if of_family.peek().is_some() {
+            let marked = of_family.map(|prefix| (prefix, Arc::clone(&routes.session)));
+            self.stale.entry(peer).or_default().extend(marked);
         }
     }
 

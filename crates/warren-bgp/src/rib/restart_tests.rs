@@ -112,6 +112,30 @@ fn what_is_stale_stays_so_through_another_session_until_it_is_swept() {
 }
 
 #[test]
+fn what_a_refresh_does_not_announce_again_goes_and_the_rest_does_not_move() {
+    let mut rib = rib();
+    let one = internal(1).peer;
+    rib.mark_stale(one, Family::Ipv6Unicast);
+    assert_eq!(rib.counts(one).stale, 0, "the other family");
+    rib.mark_stale(one, Family::Ipv4Unicast);
+    assert_eq!((rib.counts(one).received, rib.counts(one).stale), (0, 2));
+    rib.update(one, announce(&[BLOCK], 1));
+    assert_eq!((rib.counts(one).received, rib.counts(one).stale), (1, 1));
+    assert_eq!((rib.take_changes(10), tell(&mut rib, 3)), (vec![], vec![]));
+    rib.sweep(one, Family::Ipv4Unicast);
+    assert_eq!(rib.take_changes(10), [PathChange { prefix: prefix(OTHER), best: None }]);
+    assert_eq!(tell(&mut rib, 3)[0].withdrawn, [prefix(OTHER)]);
+    // Begun and interrupted by a restart: all that was announced before is kept.
+    rib.mark_stale(one, Family::Ipv4Unicast);
+    rib.peer_restarting(one, &[Family::Ipv4Unicast]);
+    assert_eq!((rib.counts(one).received, rib.counts(one).stale), (0, 1));
+    rib.peer_up(internal(1));
+    rib.update(one, announce(&[BLOCK], 1));
+    rib.sweep(one, Family::Ipv4Unicast);
+    assert_eq!(rib.take_changes(10), []);
+}
+
+#[test]
 fn policy_is_for_stale_routes_too() {
     let mut rib = rib();
     let one = internal(1).peer;

@@ -33,6 +33,8 @@ pub struct Session {
     pub is_client: bool,
     /// The families that routes are exchanged of.
     pub families: Vec<Family>,
+    /// Whether the peer is told where a route refresh begins and ends (RFC 7313).
+    pub enhanced_refresh: bool,
 }
 
 impl Session {

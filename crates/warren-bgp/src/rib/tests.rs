@@ -1,6 +1,7 @@
 use std::net::Ipv4Addr;
 
 use super::*;
+use crate::message::RouteRefresh;
 
 pub(super) const LOCAL: &str = "192.168.0.176";
 
@@ -23,6 +24,7 @@ pub(super) fn external(last: u8, peer_as: u32) -> Session {
         cluster_id: LOCAL.parse().unwrap(),
         is_client: false,
         families: vec![Family::Ipv4Unicast],
+        enhanced_refresh: false,
     }
 }
 
@@ -320,6 +322,36 @@ fn before_it_goes_away_a_node_tells_everybody_again() {
     assert!(out_of_date(&rib).is_empty());
     rib.set_graceful_shutdown(false);
     assert_eq!(told(&mut rib), (vec![], Some(100)));
+}
+
+#[test]
+fn a_refresh_has_a_beginning_and_an_end_for_those_who_know_them() {
+    let mark = |mark: fn(Family) -> RouteRefresh| Update::refresh(mark(Family::Ipv4Unicast));
+    let [begin, end] = [mark(RouteRefresh::Begin), mark(RouteRefresh::End)];
+    let one = internal(1).peer;
+    let mut rib = rib(&[]);
+    rib.originate([prefix("172.16.52.128/26"), prefix("172.16.60.0/26")]);
+    rib.peer_up(Session { enhanced_refresh: true, ..internal(1) });
+    // Asked for before all was told once: that comes first.
+    assert_eq!(rib.take_updates(one, 1).len(), 1);
+    rib.refresh(one, Family::Ipv4Unicast);
+    assert_eq!(rib.take_updates(one, 10)[1..], [end_of_rib()]);
+    let again = rib.take_updates(one, 1);
+    assert_eq!(again[0], begin);
+    assert_eq!((again.len(), again[1].announced.len()), (2, 1));
+    // Asked for once more meanwhile, and a destination goes.
+    rib.refresh(one, Family::Ipv4Unicast);
+    rib.originate([prefix("172.16.52.128/26")]);
+    assert_eq!(rib.take_updates(one, 10), [withdraw(&["172.16.60.0/26"]), end.clone()]);
+    let again = rib.take_updates(one, 10);
+    assert_eq!((&again[0], again[1].announced.len(), &again[2]), (&begin, 1, &end));
+    assert!(out_of_date(&rib).is_empty());
+    // Of nothing there is a refresh too.
+    rib.originate([]);
+    assert_eq!(rib.take_updates(one, 10).len(), 1);
+    rib.refresh(one, Family::Ipv4Unicast);
+    assert_eq!(rib.take_updates(one, 10), [begin, end]);
+    assert!(out_of_date(&rib).is_empty());
 }
 
 #[test]

@@ -143,9 +143,11 @@ pub enum Action {
         /// The families whose routes become stale.
         kept: Vec<Family>,
     },
-    /// The routes of this family that the peer has not announced again since its session ended are
+    /// The routes of this family that the peer has not announced again since they became stale are
     /// to be forgotten.
     Sweep(Family),
+    /// All routes of this family become stale: the peer begins to announce them again (RFC 7313, 4).
+    MarkStale(Family),
     /// Routes that the peer announced or withdrew.
     Update(Update),
     /// The peer wants all routes of the family again.
@@ -169,8 +171,25 @@ pub struct Negotiated {
     pub four_octet_as: bool,
     /// Whether the peer can be asked for its routes again (RFC 2918).
     pub route_refresh: bool,
+    /// Whether route refreshes have a beginning and an end, in both directions (RFC 7313).
+    pub enhanced_refresh: bool,
     /// What the peer says of its restarts, if both sides can do graceful restart.
     pub graceful_restart: Option<PeerRestart>,
+}
+
+impl Negotiated {
+    /// The capabilities that both sides have and that are in use, in words.
+    pub fn capabilities(&self) -> Vec<String> {
+        let named = [
+            (self.four_octet_as, "four-octet AS numbers"),
+            (self.route_refresh, "route refresh"),
+            (self.enhanced_refresh, "enhanced route refresh"),
+            (self.graceful_restart.is_some(), "graceful restart"),
+        ];
+        let families = self.families.iter().map(|family| family.as_str());
+        let others = named.iter().filter(|(is_used, _)| *is_used).map(|(_, name)| *name);
+        families.chain(others).map(str::to_owned).collect()
+    }
 }
 
 /// What a peer says of its restarts (RFC 4724, 3).

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::codec::{Decoded, SessionReset};
-use crate::message::{Family, Notification};
+use crate::message::{Notification, RouteRefresh};
 
 use super::backoff::Backoff;
 use super::negotiate::Past;
@@ -59,7 +59,7 @@ pub(super) enum FsmEvent {
     /// BFD cannot reach the peer any more, for this reason (RFC 9384).
     BfdDown(String),
     /// A ROUTE-REFRESH, which is younger than the list (RFC 2918); `None` if it is to be ignored.
-    RouteRefreshMsg(Option<Family>),
+    RouteRefreshMsg(Option<RouteRefresh>),
 }
 
 /// What the connections of a peer share.

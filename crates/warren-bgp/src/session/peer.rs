@@ -106,7 +106,7 @@ impl Peer {
         self.shared.answered
     }
 
-    /// Whether routes of an ended session are kept for the peer to announce again.
+    /// Whether routes are kept for the peer to announce again.
     pub fn has_stale(&self) -> bool {
         self.shared.stale.deadline().is_some()
     }
@@ -201,9 +201,8 @@ impl Peer {
             Event::Accepted(id) => self.accepted(now, id),
             Event::Bytes(id, octets) => self.receive(now, id, &octets),
             Event::Timer => {
-                if self.shared.stale.deadline().is_some_and(|deadline| deadline <= now) {
-                    self.sweep();
-                }
+                let expired = self.shared.stale.expire(now);
+                self.shared.actions.extend(expired.into_iter().map(Action::Sweep));
                 for direction in Direction::ALL {
                     while let Some(event) =
                         self.connections.get_mut(direction).and_then(|it| it.next_expired(now))

@@ -1,13 +1,14 @@
-//! Graceful restart as the receiving speaker sees it (RFC 4724, 4.2; RFC 8538, 4): which routes of
-//! a peer whose session has ended are kept, and until when.
+//! Routes that a peer is to announce again, and until when they are kept: after its session has
+//! ended, as the receiving speaker of graceful restart sees it (RFC 4724, 4.2; RFC 8538, 4), and in
+//! the midst of a session, while the peer refreshes them (RFC 7313, 4).
 
 use std::time::{Duration, Instant};
 
 use super::{Negotiated, PeerRestart};
 use crate::message::Family;
 
-/// How long a peer that is back may take to announce its routes again (RFC 4724, 4.2, allows an
-/// upper bound and gives none). Longer than any deferral of route selection in use: BIRD's is 240 s.
+/// How long a peer that is back, or that refreshes its routes, may take to announce them again (RFC
+/// 4724, 4.2, and RFC 7313, 4, allow an upper bound and give none). Longer than any deferral of route selection in use: BIRD's is 240 s.
 const STALE_TIME: Duration = Duration::from_secs(360);
 
 /// How a session ended, as far as it decides what becomes of its routes.
@@ -25,11 +26,14 @@ pub(super) enum Ending {
     Collided,
 }
 
-/// Routes of a peer that it has not announced again since its session ended.
+/// Routes of a peer that it has not announced again since its session ended, or since it has begun
+/// to refresh them. No family is both: in a session with graceful restart End-of-RIB comes first.
 #[derive(Debug, Default)]
 pub(super) struct Stale {
     families: Vec<Family>,
     until: Option<Instant>,
+    /// The families that the peer has begun to refresh in this session, each with its limit.
+    refreshing: Vec<(Family, Instant)>,
 }
 
 impl Stale {
@@ -54,8 +58,11 @@ impl Stale {
             self.until = now.checked_add(restart.restart_time);
         }
         let is_kept = |it: &Family| ending == Ending::Collided && self.families.contains(it);
-        let swept = before.families.into_iter().filter(|it| !is_kept(it)).collect();
-        (swept, self.families.clone())
+        // What it was refreshing is as good as the rest of its routes.
+        let unfinished = before.refreshing.into_iter().map(|(it, _)| it);
+        let unfinished = unfinished.filter(|it| !self.families.contains(it));
+        let swept = before.families.into_iter().filter(|it| !is_kept(it));
+        (swept.chain(unfinished).collect(), self.families.clone())
     }
 
     /// The peer is back. The families whose routes are not kept any longer: those whose forwarding
@@ -81,14 +88,38 @@ impl Stale {
         self.families.len() < before
     }
 
-    /// Keeps nothing any longer; the families of which there may be something.
-    pub(super) fn forget(&mut self) -> Vec<Family> {
-        self.until = None;
-        std::mem::take(&mut self.families)
+    /// The peer has begun to announce all routes of `family` again.
+    pub(super) fn refresh_begins(&mut self, now: Instant, family: Family) {
+        self.refresh_ends(family);
+        self.refreshing.extend(now.checked_add(STALE_TIME).map(|limit| (family, limit)));
     }
 
-    /// When nothing is kept any longer.
+    /// The peer has announced them; says whether it had begun to.
+    pub(super) fn refresh_ends(&mut self, family: Family) -> bool {
+        let before = self.refreshing.len();
+        self.refreshing.retain(|(it, _)| *it != family);
+        self.refreshing.len() < before
+    }
+
+    /// Keeps nothing any longer; the families of which there may be something.
+    pub(super) fn forget(&mut self) -> Vec<Family> {
+        let all = std::mem::take(self);
+        all.families.into_iter().chain(all.refreshing.into_iter().map(|(it, _)| it)).collect()
+    }
+
+    /// Keeps nothing any longer whose time has come; the families of which there may be something.
+    pub(super) fn expire(&mut self, now: Instant) -> Vec<Family> {
+        let refreshing = self.refreshing.extract_if(.., |(_, limit)| *limit <= now);
+        let mut expired: Vec<Family> = refreshing.map(|(it, _)| it).collect();
+        if self.until.is_some_and(|until| until <= now) {
+            self.until = None;
+            expired.append(&mut self.families);
+        }
+        expired
+    }
+
+    /// When the first of it is not kept any longer.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.until
+        self.refreshing.iter().map(|(_, limit)| *limit).chain(self.until).min()
     }
 }

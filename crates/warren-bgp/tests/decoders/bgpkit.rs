@@ -48,7 +48,7 @@ pub fn update(read: &theirs::BgpUpdateMessage) -> Option<Update> {
         }
         _ => None,
     };
-    Some(Update { withdrawn, announced, attributes, end_of_rib: None })
+    Some(Update { withdrawn, announced, attributes, ..Update::default() })
 }
 
 fn attributes(read: &theirs::Attributes, next_hop: IpAddr) -> Option<Attributes> {

@@ -33,7 +33,7 @@ pub fn updates(internal: bool) -> impl Strategy<Value = Update> {
                 // One message says one thing of a destination.
                 withdrawn.retain(|prefix| !announced.contains(prefix));
                 let attributes = (!announced.is_empty()).then(|| Arc::new(attributes));
-                Update { withdrawn, announced, attributes, end_of_rib: None }
+                Update { withdrawn, announced, attributes, ..Update::default() }
             },
         )
     })
@@ -120,7 +120,7 @@ pub fn opens() -> impl Strategy<Value = Open> {
         |(families, as_number, hold_time, router_id, restart)| {
             let mut capabilities: Vec<_> =
                 families.iter().map(|it| Capability::Multiprotocol(*it)).collect();
-            capabilities.push(Capability::RouteRefresh);
+            capabilities.extend([Capability::RouteRefresh, Capability::EnhancedRouteRefresh]);
             if let Some((restarting, notification, restart_time, forwarding)) = restart {
                 capabilities.push(Capability::GracefulRestart(GracefulRestart {
                     restarting,

@@ -1,5 +1,6 @@
 //! What we write, as others read it.
 
+use bgpkit_parser::models::capabilities::BgpCapabilityType;
 use bgpkit_parser::models::{BgpMessage, CapabilityValue, ParamValue};
 use bytes::Bytes;
 use proptest::collection::vec;
@@ -7,7 +8,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use warren_bgp::codec::{KEEPALIVE, notification, open, refresh, update};
-use warren_bgp::message::{Capability, Family, Update};
+use warren_bgp::message::{Capability, Family, RouteRefresh, Update};
 
 use crate::messages::{context, difference, notifications, opens, updates};
 use crate::{bgpkit, tshark};
@@ -73,6 +74,12 @@ proptest! {
                         Capability::Multiprotocol(Family::Ipv6Unicast)
                     }
                     CapabilityValue::RouteRefresh(_) => Capability::RouteRefresh,
+                    CapabilityValue::Raw(it)
+                        if capability.ty == BgpCapabilityType::ENHANCED_ROUTE_REFRESH_CAPABILITY
+                            && it.is_empty() =>
+                    {
+                        Capability::EnhancedRouteRefresh
+                    }
                     CapabilityValue::FourOctetAs(it) => Capability::FourOctetAs(it.asn),
                     CapabilityValue::GracefulRestart(it) => {
                         let Some(Capability::GracefulRestart(ours)) = meant
@@ -103,14 +110,26 @@ proptest! {
     }
 }
 
+/// Each ROUTE-REFRESH of a family, with its subtype (RFC 7313, 3.2).
+fn refreshes(family: Family) -> [(RouteRefresh, u8); 3] {
+    [
+        (RouteRefresh::Request(family), 0),
+        (RouteRefresh::Begin(family), 1),
+        (RouteRefresh::End(family), 2),
+    ]
+}
+
 #[test]
 fn a_keepalive_and_a_route_refresh_are_what_bgpkit_reads() {
     let read = bgpkit::read(&Bytes::from_static(&KEEPALIVE)).unwrap();
     assert_eq!(read, BgpMessage::KeepAlive);
     for (family, afi) in [(Family::Ipv4Unicast, 1), (Family::Ipv6Unicast, 2)] {
-        let read = bgpkit::read(&refresh::encode(family)).unwrap();
-        let BgpMessage::RouteRefresh(read) = read else { panic!("it is {read:?}") };
-        assert_eq!((read.afi, read.subtype, read.safi, read.data), (afi, 0, 1, Vec::new()));
+        for (meant, subtype) in refreshes(family) {
+            let read = bgpkit::read(&refresh::encode(meant)).unwrap();
+            let BgpMessage::RouteRefresh(read) = read else { panic!("it is {read:?}") };
+            let all = (read.afi, read.subtype, read.safi, read.data);
+            assert_eq!(all, (afi, subtype, 1, Vec::new()));
+        }
     }
 }
 
@@ -144,7 +163,7 @@ fn what_updates_say_is_what_tshark_reads() {
 fn in_no_other_message_does_tshark_find_anything_wrong() {
     let mut all = vec![Bytes::from_static(&KEEPALIVE)];
     for family in [Family::Ipv4Unicast, Family::Ipv6Unicast] {
-        all.push(refresh::encode(family));
+        all.extend(refreshes(family).iter().map(|(it, _)| refresh::encode(*it)));
         all.extend(update::encode(&Update::end_of_rib(family), &context(true)));
     }
     all.extend(many(opens(), 100).iter().map(|it| open::encode(it).unwrap()));

@@ -192,6 +192,7 @@ impl Speaker {
                     cluster_id: self.identity.router_id,
                     is_client: false,
                     families: negotiated.families,
+                    enhanced_refresh: negotiated.enhanced_refresh,
                 });
                 if self.mistake == Some(Mistake::ForgetsLateComers) && neighbor.ups > 1 {
                     self.rib.take_updates(from, usize::MAX);
@@ -218,6 +219,10 @@ impl Speaker {
                 if !lost {
                     self.rib.update(from, update);
                 }
+            }
+            Action::MarkStale(family) => {
+                assert!(neighbor.is_up, "a refresh without a session");
+                self.rib.mark_stale(from, family);
             }
             Action::Refresh(family) => {
                 assert!(neighbor.is_up, "a refresh without a session");

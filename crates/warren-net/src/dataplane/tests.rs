@@ -3,7 +3,6 @@
 //! `ip` sets the scene and is the witness. A veth pair stands in for `tunl0`, which cannot be made:
 //! it is there when the kernel has ipip. The routes through it are the same.
 
-use std::process::Command;
 use std::time::Duration;
 
 use ipnetwork::IpNetwork;
@@ -14,7 +13,7 @@ use warren_types::pool::{Encapsulation, Pool};
 
 use super::*;
 use crate::desired::Path;
-use crate::testing::isolated;
+use crate::testing::{ip, isolated};
 
 /// How long something may take that takes milliseconds, on a machine that is busy with other
 /// things.
@@ -25,21 +24,14 @@ const FARTHER: &str = "172.16.246.192/26";
 const FAR_ROUTE: &str = "172.16.103.64/26 via 192.168.0.146 dev tunl0 proto bird onlink";
 const BLACKHOLE: &str = "blackhole 172.16.52.128/26 proto bird";
 
-/// Runs `ip`; the lines of its output, without what follows the routes of a device without carrier.
-fn ip(arguments: &str) -> Vec<String> {
-    let output = Command::new("ip")
-        .args(arguments.split_whitespace())
-        .output()
-        .expect("these tests need the command ip: install iproute2");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "ip {arguments}: {said}");
-    let lines = String::from_utf8_lossy(&output.stdout);
-    lines.lines().map(|line| line.replace(" linkdown", "").trim().to_owned()).collect()
+/// The lines of what `ip` prints, without what follows the routes of a device without carrier.
+fn lines(words: &str) -> Vec<String> {
+    ip(words).lines().map(|line| line.replace(" linkdown", "").trim_end().to_owned()).collect()
 }
 
 /// The routes of the protocol that is ours.
 fn routes() -> Vec<String> {
-    let mut lines = ip("route show");
+    let mut lines = lines("route show");
     lines.retain(|line| line.contains("proto bird"));
     lines
 }
@@ -72,7 +64,7 @@ fn known() -> Known {
 
 fn make_tunnel() {
     // Where the kernel has ipip, every namespace has the real one: it gives up its name.
-    if ip("-oneline link show").iter().any(|line| line.contains(" tunl0@")) {
+    if ip("-oneline link show").contains(" tunl0@") {
         ip("link set tunl0 name real");
     }
     ip("link add tunl0 type veth peer name tunl0-end");
@@ -163,9 +155,9 @@ fn a_node_gets_its_tunnel_and_its_routes_and_keeps_them_after_the_end() {
     isolated(|| {
         let node = Node::with_tunnel_and_card(known());
         assert_eq!(routes(), [BLACKHOLE, FAR_ROUTE]);
-        let tunnel = ip("-oneline link show tunl0").concat();
+        let tunnel = ip("-oneline link show tunl0");
         assert!(tunnel.contains("mtu 1480") && tunnel.contains(",UP"), "{tunnel}");
-        let addresses = ip("-oneline -4 address show tunl0").concat();
+        let addresses = ip("-oneline -4 address show tunl0");
         assert!(addresses.contains("172.16.52.128/32"), "{addresses}");
         let forward = std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward");
         assert_eq!(forward.unwrap().trim(), "1");
@@ -215,8 +207,8 @@ fn the_tunnel_is_set_right_again_and_the_routes_with_it() {
         ] {
             ip(harm);
             node.until(harm, |_| {
-                let link = ip("-oneline link show tunl0").concat();
-                let addresses = ip("-oneline -4 address show tunl0");
+                let link = ip("-oneline link show tunl0");
+                let addresses = lines("-oneline -4 address show tunl0");
                 link.contains(",UP")
                     && link.contains("mtu 1480")
                     && addresses.len() == 1
@@ -228,7 +220,7 @@ fn the_tunnel_is_set_right_again_and_the_routes_with_it() {
         ip("address add 10.55.0.1/32 dev tunl0");
         ip("link set tunl0 down");
         node.until("tunl0 is up again", |_| routes() == [BLACKHOLE, FAR_ROUTE]);
-        assert!(ip("-4 address show tunl0").concat().contains("10.55.0.1/32"));
+        assert!(ip("-4 address show tunl0").contains("10.55.0.1/32"));
     });
 }
 
@@ -260,7 +252,7 @@ fn the_mtu_of_tunnel_and_pods_follows_the_network_card() {
         let mut node = Node::with_tunnel_and_card(known());
         ip("link set enp1s0 mtu 9000");
         node.until("the pods' MTU follows", |report| report.pod_mtu == Some(8980));
-        assert!(ip("-oneline link show tunl0").concat().contains("mtu 8980"));
+        assert!(ip("-oneline link show tunl0").contains("mtu 8980"));
     });
 }
 
@@ -285,7 +277,7 @@ fn anothers_route_is_respected_and_reported_until_it_goes() {
         node.until("the route in the way is named", |report| {
             Node::problem(report, FAR).starts_with(expected)
         });
-        assert_eq!(ip("route show 172.16.103.64/26").len(), 1);
+        assert_eq!(lines("route show 172.16.103.64/26").len(), 1);
     });
 }
 
@@ -347,7 +339,7 @@ fn routes_straight_through_the_card_go_and_come_with_it() {
         let mut node = Node::with_tunnel_and_card(plain);
         let straight = "172.16.103.64/26 via 192.168.0.146 dev enp1s0 proto bird onlink";
         assert_eq!(routes(), [BLACKHOLE, straight]);
-        let tunnel = ip("-oneline link show tunl0").concat();
+        let tunnel = ip("-oneline link show tunl0");
         assert!(!tunnel.contains(",UP"), "a tunnel that nobody uses is left alone: {tunnel}");
         ip("link set enp1s0 down");
         node.until("it is reported", |report| report.problems == ["enp1s0 is down"]);
@@ -426,7 +418,7 @@ fn a_thousand_routes_come_and_go() {
 fn ipv6_routes_are_kept_as_those_of_ipv4_are() {
     isolated(|| {
         let routes = || {
-            let mut lines = ip("-6 route show");
+            let mut lines = lines("-6 route show");
             lines.retain(|line| line.contains("proto bird"));
             lines
         };

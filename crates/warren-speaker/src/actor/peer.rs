@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 
 use warren_bgp::message::Family;
 use warren_bgp::rib::Counts;
-use warren_bgp::session::{ConnectionId, Peer, PeerConfig, State};
+use warren_bgp::session::{ConnectionId, Negotiated, Peer, PeerConfig, State};
 
 use crate::connection::ConnectionKey;
 use crate::settings::{PeerSettings, PeerSnapshot, SpeakerConfig};
@@ -107,6 +107,11 @@ impl Neighbor {
             prefixes_stale: count(counts.stale),
             update_errors: self.machine.update_errors().clone(),
             end_of_rib: self.has_announced_all(),
+            capabilities: self
+                .machine
+                .negotiated()
+                .map(Negotiated::capabilities)
+                .unwrap_or_default(),
         }
     }
 

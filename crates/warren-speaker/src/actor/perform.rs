@@ -163,6 +163,10 @@ impl Actor {
                 self.rib.update(address, update);
                 self.has_news = true;
             }
+            Action::MarkStale(family) => {
+                self.rib.mark_stale(address, family);
+                self.has_news = true;
+            }
             Action::Refresh(family) => self.rib.refresh(address, family),
         }
     }
@@ -212,6 +216,7 @@ impl Actor {
             cluster_id: self.config.cluster_id.unwrap_or(self.config.router_id),
             is_client: settings.route_reflector_client,
             families: negotiated.families,
+            enhanced_refresh: negotiated.enhanced_refresh,
         });
         if let Some(neighbor) = self.neighbors.get_mut(&address) {
             neighbor.established = Some(key);

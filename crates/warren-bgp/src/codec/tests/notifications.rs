@@ -1,6 +1,6 @@
 use super::super::{notification, refresh};
-use super::{body, message};
-use crate::message::{Family, Notification};
+use super::{body, message, told};
+use crate::message::{Family, Notification, RouteRefresh};
 
 fn with_data(code: u8, subcode: u8, data: &[u8]) -> Notification {
     Notification { code, subcode, data: data.to_vec() }
@@ -53,18 +53,45 @@ fn a_communication_that_cannot_be_read_is_left_out() {
 
 #[test]
 fn a_route_refresh_names_its_family() {
-    let golden = message(5, &[0, 1, 0, 1]);
-    assert_eq!(refresh::encode(Family::Ipv4Unicast), golden);
-    assert_eq!(refresh::decode(body(&golden)).unwrap(), Some(Family::Ipv4Unicast));
-    let golden = message(5, &[0, 2, 0, 1]);
-    assert_eq!(refresh::encode(Family::Ipv6Unicast), golden);
-    assert_eq!(refresh::decode(body(&golden)).unwrap(), Some(Family::Ipv6Unicast));
+    let messages: [(fn(Family) -> RouteRefresh, u8); 3] =
+        [(RouteRefresh::Request, 0), (RouteRefresh::Begin, 1), (RouteRefresh::End, 2)];
+    for (family, afi) in [(Family::Ipv4Unicast, 1), (Family::Ipv6Unicast, 2)] {
+        for (meant, subtype) in messages {
+            let golden = message(5, &[0, afi, subtype, 1]);
+            assert_eq!(refresh::encode(meant(family)), golden);
+            assert_eq!(refresh::decode(&body(&golden), true).unwrap(), Some(meant(family)));
+            // Without RFC 7313 the octet is reserved, and to be ignored (RFC 2918, 3).
+            let plain = Some(RouteRefresh::Request(family));
+            assert_eq!(refresh::decode(&body(&golden), false).unwrap(), plain);
+        }
+    }
 }
 
 #[test]
 fn a_route_refresh_that_asks_for_nothing_known_is_ignored() {
-    // An unknown AFI, an unknown SAFI, the markers of RFC 7313, a subtype of the future.
-    for octets in [[0, 99, 0, 1], [0, 1, 0, 99], [0, 1, 1, 1], [0, 1, 2, 1], [0, 1, 9, 1]] {
-        assert_eq!(refresh::decode(body(&message(5, &octets))).unwrap(), None);
+    // An unknown AFI, an unknown SAFI, a subtype of the future.
+    for octets in [[0, 99, 0, 1], [0, 1, 0, 99], [0, 99, 1, 1], [0, 1, 9, 1]] {
+        assert_eq!(refresh::decode(&body(&message(5, &octets)), true).unwrap(), None);
+    }
+}
+
+#[test]
+fn a_route_refresh_of_a_wrong_length_is_an_error_of_its_own_only_where_it_is_a_mark() {
+    // The body, and whether it is a mark.
+    let cases: [(&[u8], bool); 7] = [
+        (&[], false),
+        (&[0, 1], false),
+        (&[0, 1, 1], true),
+        (&[0, 1, 0, 1, 0], false),
+        (&[0, 1, 1, 1, 0], true),
+        (&[0, 1, 2, 1, 0, 0], true),
+        (&[0, 1, 9, 1, 0], false),
+    ];
+    for (octets, is_mark) in cases {
+        let whole = message(5, octets);
+        let length = (1, 2, whole[16..18].to_vec());
+        let expected = if is_mark { (7, 1, whole.clone()) } else { length.clone() };
+        assert_eq!(told(refresh::decode(&body(&whole), true)), expected, "{octets:?}");
+        assert_eq!(told(refresh::decode(&body(&whole), false)), length, "{octets:?}");
     }
 }

@@ -55,7 +55,7 @@ fn announcement(attributes: Attributes) -> Update {
         withdrawn: vec![],
         announced: vec![net("10.244.1.0/26")],
         attributes: Some(Arc::new(attributes)),
-        end_of_rib: None,
+        ..Update::default()
     }
 }
 
@@ -216,7 +216,7 @@ fn routes_of_ipv6_go_both_ways_in_mp_reach_and_mp_unreach() {
         withdrawn: vec![net("2001:db8:1::/64")],
         announced: vec![net("2001:db8:2::/64"), net("2001:db8:3::1/128")],
         attributes: Some(Arc::new(Attributes { next_hop, ..attributes() })),
-        end_of_rib: None,
+        ..Update::default()
     };
     let messages = encode(&update, &both);
     let read: Vec<Update> = messages
@@ -542,7 +542,7 @@ fn many_routes_are_packed_into_full_messages() {
         withdrawn: prefixes.clone(),
         announced: prefixes.clone(),
         attributes: Some(Arc::new(attributes())),
-        end_of_rib: None,
+        ..Update::default()
     };
     let messages = encode(&update, &internal());
     let mut withdrawn = Vec::new();

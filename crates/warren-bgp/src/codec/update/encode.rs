@@ -8,7 +8,7 @@ use rustbgpd_wire as wire;
 
 use super::{UpdateContext, attributes};
 use crate::codec::frame::HEADER_LEN;
-use crate::codec::{MAX_MESSAGE_LEN, MessageType};
+use crate::codec::{MAX_MESSAGE_LEN, MessageType, refresh};
 use crate::message::{Attributes, Family, Update};
 
 /// What there is of a message besides the lists: the header and the lengths of two of them.
@@ -34,6 +34,9 @@ pub fn encode(update: &Update, context: &UpdateContext) -> Vec<Bytes> {
             Family::Ipv4Unicast => message(&[], &[], &[]),
             Family::Ipv6Unicast => message(&[], &mp_unreach(&[]), &[]),
         }];
+    }
+    if let Some(mark) = update.refresh {
+        return vec![refresh::encode(mark)];
     }
     let attrs = update.attributes.as_ref().and_then(|attrs| encode_attributes(attrs, context));
     let next_hop = update.attributes.as_ref().map(|attrs| attrs.next_hop);

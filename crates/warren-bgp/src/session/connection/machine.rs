@@ -15,7 +15,7 @@ use super::super::{Action, State};
 use super::{Connection, Direction};
 use crate::codec::notification::{cease, code};
 use crate::codec::{KEEPALIVE, MessageType, UpdateContext};
-use crate::message::{Family, Notification};
+use crate::message::{Notification, RouteRefresh};
 
 impl Connection {
     /// One step of the machine. The event of every state is defined.
@@ -142,19 +142,55 @@ impl Connection {
                     shared.update_errors.count(fault);
                 }
                 for update in decoded.updates {
+                    if let Some(family) = update.end_of_rib
+                        && !self.announced_all.contains(&family)
+                    {
+                        self.announced_all.push(family);
+                    }
                     let complete = update.end_of_rib.filter(|it| shared.stale.end_of_rib(*it));
                     shared.actions.push(Action::Update(update));
                     shared.actions.extend(complete.map(Action::Sweep));
                 }
             }
-            FsmEvent::RouteRefreshMsg(family) => {
-                // One of a family that was not offered is ignored (RFC 2918, 4).
-                let offered = |family: &Family| {
-                    self.negotiated().is_some_and(|it| it.families.contains(family))
-                };
-                shared.actions.extend(family.filter(offered).map(Action::Refresh));
+            FsmEvent::RouteRefreshMsg(refresh) => {
+                let action = refresh.and_then(|it| self.route_refresh(now, it, shared));
+                shared.actions.extend(action);
             }
             other => self.end_by(now, other, 3, shared),
+        }
+    }
+
+    /// What a ROUTE-REFRESH asks for (RFC 2918, 4; RFC 7313, 4).
+    fn route_refresh(
+        &self,
+        now: Instant,
+        refresh: RouteRefresh,
+        shared: &mut Shared,
+    ) -> Option<Action> {
+        let negotiated = self.negotiated()?;
+        let family = refresh.family();
+        // One of a family that was not offered is ignored.
+        if !negotiated.families.contains(&family) {
+            return None;
+        }
+        match refresh {
+            RouteRefresh::Request(_) => Some(Action::Refresh(family)),
+            // One that can restart has to have announced everything once: until then what is stale
+            // is so because of its restart.
+            RouteRefresh::Begin(_)
+                if negotiated.graceful_restart.is_some()
+                    && !self.announced_all.contains(&family) =>
+            {
+                None
+            }
+            RouteRefresh::Begin(_) => {
+                shared.stale.refresh_begins(now, family);
+                Some(Action::MarkStale(family))
+            }
+            // An end without a beginning is ignored.
+            RouteRefresh::End(_) => {
+                shared.stale.refresh_ends(family).then_some(Action::Sweep(family))
+            }
         }
     }
 

@@ -13,7 +13,7 @@ use crate::codec::notification::{self, code};
 use crate::codec::{
     Decoded, Frame, Framer, KEEPALIVE, MessageType, UpdateContext, open, refresh, update,
 };
-use crate::message::{Family, Notification, Update};
+use crate::message::{Family, Notification, RouteRefresh, Update};
 
 /// How long to wait for the peer's OPEN (RFC 4271, 8.2.2: "a value of 4 minutes is suggested").
 const OPEN_HOLD_TIME: Duration = Duration::from_secs(240);
@@ -45,6 +45,8 @@ pub(super) struct Connection {
     plain_open: bool,
     /// From OpenConfirm on.
     session: Option<(Negotiated, UpdateContext)>,
+    /// The families of which the session has brought End-of-RIB.
+    announced_all: Vec<Family>,
 }
 
 impl Connection {
@@ -63,6 +65,7 @@ impl Connection {
             framer: Framer::default(),
             plain_open: false,
             session: None,
+            announced_all: Vec::new(),
         }
     }
 
@@ -120,7 +123,7 @@ impl Connection {
             && negotiated.route_refresh
             && negotiated.families.contains(&family)
         {
-            shared.actions.push(Action::Send(id, refresh::encode(family)));
+            shared.actions.push(Action::Send(id, refresh::encode(RouteRefresh::Request(family))));
         }
     }
 
@@ -160,8 +163,11 @@ impl Connection {
             MessageType::Notification => notification::decode(frame.body)
                 .map_or_else(FsmEvent::BgpHeaderErr, FsmEvent::NotifMsg),
             MessageType::Keepalive => FsmEvent::KeepAliveMsg,
-            MessageType::RouteRefresh => refresh::decode(frame.body)
-                .map_or_else(FsmEvent::BgpHeaderErr, FsmEvent::RouteRefreshMsg),
+            MessageType::RouteRefresh => {
+                let enhanced = self.negotiated().is_some_and(|it| it.enhanced_refresh);
+                refresh::decode(&frame.body, enhanced)
+                    .map_or_else(FsmEvent::BgpHeaderErr, FsmEvent::RouteRefreshMsg)
+            }
         }
     }
 
@@ -281,5 +287,6 @@ impl Connection {
         self.framer = Framer::default();
         self.plain_open = false;
         self.session = None;
+        self.announced_all.clear();
     }
 }

@@ -6,6 +6,7 @@ mod collision;
 mod errors;
 mod pair;
 mod property;
+mod refresh;
 mod restart;
 mod single;
 mod table;
@@ -81,6 +82,7 @@ fn short(actions: &[Action]) -> Vec<String> {
             Action::Down { kept, .. } if kept.is_empty() => "down".to_owned(),
             Action::Down { .. } => "down, kept".to_owned(),
             Action::Sweep(_) => "sweep".to_owned(),
+            Action::MarkStale(_) => "stale".to_owned(),
             Action::Update(_) => "update".to_owned(),
             Action::Refresh(_) => "refresh".to_owned(),
         })

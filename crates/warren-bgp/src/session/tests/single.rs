@@ -295,7 +295,7 @@ fn routes_go_both_ways_only_while_established() {
             local_pref: Some(100),
             ..Attributes::via([192, 168, 0, 1].into())
         })),
-        end_of_rib: None,
+        ..Update::default()
     };
     assert!(Solo::open_confirm(config()).peer.encode_update(&update).is_empty());
     let mut solo = Solo::established(config());

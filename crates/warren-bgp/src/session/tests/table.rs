@@ -10,7 +10,7 @@ use super::super::restart::Stale;
 use super::super::{ConnectionId, Negotiated, State, UpdateErrors};
 use super::{config, short, their_open};
 use crate::codec::{Decoded, SessionReset};
-use crate::message::{Family, Notification, Update};
+use crate::message::{Family, Notification, RouteRefresh, Update};
 
 /// Rows: the events. Columns: the states from Idle to Established. A cell is the next state and
 /// what is done; `=` is the same state and nothing.
@@ -197,7 +197,9 @@ fn event(name: &str) -> FsmEvent {
             malformed: vec![],
         }),
         "UpdateMsgErr" => FsmEvent::UpdateMsgErr(reset(3, 1)),
-        "RouteRefreshMsg" => FsmEvent::RouteRefreshMsg(Some(Family::Ipv4Unicast)),
+        "RouteRefreshMsg" => {
+            FsmEvent::RouteRefreshMsg(Some(RouteRefresh::Request(Family::Ipv4Unicast)))
+        }
         other => panic!("no event {other}"),
     }
 }

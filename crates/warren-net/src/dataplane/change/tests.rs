@@ -2,7 +2,6 @@
 //! pass over everything would.
 
 use std::net::Ipv4Addr;
-use std::process::Command;
 
 use proptest::prelude::*;
 use warren_types::pool::{Encapsulation, Pool};
@@ -11,7 +10,7 @@ use super::*;
 use crate::dataplane::report::Report;
 use crate::desired::{Path, desired};
 use crate::netlink::Socket;
-use crate::testing::isolated;
+use crate::testing::{ip, isolated, try_ip};
 
 /// What can happen. Destinations and next hops are numbers into small tables.
 #[derive(Debug, Clone)]
@@ -81,11 +80,6 @@ fn known() -> Known {
     }
 }
 
-fn ip(arguments: &str) -> bool {
-    let command = Command::new("ip").args(arguments.split_whitespace()).output();
-    command.expect("these tests need the command ip: install iproute2").status.success()
-}
-
 /// A node without a thread: passes are made by hand.
 struct Node {
     known: Arc<Known>,
@@ -101,7 +95,7 @@ impl Node {
             "address add 192.168.0.176/24 dev enp1s0",
             "address add fd00::176/64 dev enp1s0 nodad",
         ] {
-            assert!(ip(command), "{command}");
+            ip(command);
         }
         let known = Arc::new(known());
         let reconciler = Reconciler::new(Socket::open().unwrap(), Arc::clone(&known));
@@ -140,7 +134,7 @@ impl Node {
             Step::Delete(number) => {
                 let is_simple = !self.is_held(*number) && self.reconciler.report.kept == 0;
                 let prefix = prefix(*number);
-                let has_gone = ip(&format!("route del {prefix}"));
+                let has_gone = try_ip(&format!("route del {prefix}")).status.success();
                 let gone = has_gone.then_some(prefix);
                 let whole =
                     self.pass(&Stirred { gone: gone.into_iter().collect(), everything: false });
@@ -148,7 +142,7 @@ impl Node {
             }
             Step::Hold(number) => {
                 let (prefix, via) = (prefix(*number), address(*number, 9));
-                assert!(ip(&format!("route replace {prefix} via {via} proto static")));
+                ip(&format!("route replace {prefix} via {via} proto static"));
                 self.pass(&Stirred::everything());
             }
             Step::Settled(settled) => {

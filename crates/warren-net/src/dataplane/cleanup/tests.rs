@@ -1,19 +1,7 @@
 //! Each in a network namespace of its own; `ip` sets the scene and is the witness.
 
-use std::process::Command;
-
 use super::*;
-use crate::testing::isolated;
-
-fn ip(arguments: &str) -> String {
-    let output = Command::new("ip")
-        .args(arguments.split_whitespace())
-        .output()
-        .expect("these tests need the command ip: install iproute2");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "ip {arguments}: {said}");
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
+use crate::testing::{ip, isolated};
 
 /// What `ip` shows of the namespace.
 fn picture() -> Vec<String> {

@@ -8,13 +8,12 @@ mod several;
 mod traffic;
 
 use std::os::fd::{AsFd, AsRawFd};
-use std::process::Command;
 use std::thread;
 
 use super::*;
 use crate::namespace::Namespace;
 use crate::sysctl;
-use crate::testing::{isolated, namespace};
+use crate::testing::{ip, isolated, namespace};
 
 const HOST: &str = "calib472a44443d";
 const ADDRESS: &str = "172.16.52.132";
@@ -28,19 +27,6 @@ fn pod() -> PodInterface {
         pod_mac: None,
         metric: 0,
     }
-}
-
-/// Runs `ip` with these words in the calling thread's namespace, and returns what it printed, its
-/// lines trimmed.
-fn ip(words: &str) -> String {
-    let output = Command::new("ip")
-        .args(words.split_whitespace())
-        .output()
-        .expect("these tests look at the kernel with `ip`: install iproute2");
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "ip {words}: {errors}");
-    let printed = String::from_utf8(output.stdout).unwrap();
-    printed.lines().map(str::trim).collect::<Vec<_>>().join("\n")
 }
 
 fn ip_in(namespace: &Namespace, words: &str) -> String {

@@ -110,11 +110,10 @@ fn feed(program: &str, rules: &str) {
 }
 
 /// From which address a connection to the service arrives at the pod behind it.
-fn source_at_the_backend(scene: &Scene, connect: impl FnOnce(&SocketAddr) -> TcpStream) -> String {
-    let listener = scene.outside(|| TcpListener::bind((BACKEND, 8080))).unwrap();
+fn source_at(backend: &TcpListener, connect: impl FnOnce(&SocketAddr) -> TcpStream) -> String {
     let service = SocketAddr::from((SERVICE.parse::<Ipv4Addr>().unwrap(), 80));
     let _connection = connect(&service);
-    listener.accept().unwrap().1.ip().to_string()
+    backend.accept().unwrap().1.ip().to_string()
 }
 
 fn connect(to: &SocketAddr) -> TcpStream {
@@ -129,17 +128,20 @@ fn a_service_is_reached_from_pods_under_their_own_address_and_from_the_node_unde
             let service = service.replace("{masquerade}", masquerade);
             isolated(|| {
                 let scene = scene();
+                // One for all: a child that another test starts at this moment has a closed one open
+                // until it runs its program.
+                let backend = scene.outside(|| TcpListener::bind((BACKEND, 8080))).unwrap();
                 feed(program, &service);
                 run("iptables-nft -P FORWARD DROP");
                 let what = format!("with {program} and {masquerade:?}");
                 if masquerade.is_empty() {
-                    let from = source_at_the_backend(&scene, connect);
+                    let from = source_at(&backend, connect);
                     assert_eq!(from, NODE, "the scene is wrong {what}");
                 }
                 bring(Encapsulation::IpIp);
-                let from = source_at_the_backend(&scene, |to| scene.within_pod(|| connect(to)));
+                let from = source_at(&backend, |to| scene.within_pod(|| connect(to)));
                 assert_eq!(from, POD, "{what}");
-                let from = source_at_the_backend(&scene, connect);
+                let from = source_at(&backend, connect);
                 assert_eq!(from, TUNNEL_ADDRESS, "{what}");
             });
         }
