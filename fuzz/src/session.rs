@@ -11,6 +11,7 @@ use warren_bgp::codec::{KEEPALIVE, MAX_EXTENDED_MESSAGE_LEN, MAX_MESSAGE_LEN, op
 use warren_bgp::message::{Capability, Family, GracefulRestart, Open};
 use warren_bgp::policy::ImportPolicy;
 use warren_bgp::rib::{Rib, Session};
+use warren_bgp::role::{LocalRole, Role};
 use warren_bgp::session::{
     Action, ConnectionId, Event, HoldTime, Peer, PeerConfig, State, TooManyPrefixes,
 };
@@ -83,6 +84,9 @@ impl World {
             families: vec![Family::Ipv4Unicast],
             loopback_next_hops: false,
             graceful_restart: (flags & 16 != 0).then(Default::default),
+            role: [None, Some(Role::Customer), Some(Role::Peer), Some(Role::Provider)]
+                [usize::from(flags >> 5 & 3)]
+            .map(|role| LocalRole { role, strict: flags & 128 != 0 }),
         };
         let mut rib = Rib::default();
         let pools: Vec<IpNetwork> = "0.0.0.0/0".parse().into_iter().collect();
@@ -177,7 +181,7 @@ impl World {
 
     /// From a peer that has gone on forwarding if it has restarted.
     fn proper_open(&self) -> Vec<u8> {
-        let capabilities = vec![
+        let mut capabilities = vec![
             Capability::Multiprotocol(Family::Ipv4Unicast),
             Capability::RouteRefresh,
             Capability::EnhancedRouteRefresh,
@@ -190,6 +194,8 @@ impl World {
             }),
             Capability::FourOctetAs(self.peer_as),
         ];
+        let role = self.peer.config().role.map(|it| Capability::Role(it.role.counterpart()));
+        capabilities.extend(role);
         let it = Open { as_number: self.peer_as, hold_time: 90, router_id: PEER, capabilities };
         open::encode(&it).map(Into::into).unwrap_or_default()
     }
@@ -224,6 +230,7 @@ impl World {
                         is_client: false,
                         families: negotiated.families,
                         enhanced_refresh: negotiated.enhanced_refresh,
+                        role: negotiated.role,
                     });
                 }
                 Action::Down { kept, .. } => {

@@ -80,6 +80,10 @@ const ROWS: &[Row] = &[
     ]),
     Row::all("attributes of more than 4096 octets", sessions::long_attributes)
         .except(&[(Kind::GoBgp, NO_LONG), (Kind::OpenBgpd, NO_LONG)]),
+    Row::all("roles, and routes for customers only", sessions::roles)
+        .except(&[(Kind::GoBgp, NO_ROLES)]),
+    Row::all("roles that do not go together", sessions::wrong_roles)
+        .except(&[(Kind::GoBgp, NO_ROLES)]),
     Row::all("hold timers expire on a cut wire", sessions::hold_timer),
     Row::all("they stop at too many prefixes", sessions::their_limit),
     Row::all("they shut down with a message", sessions::their_words),
@@ -100,6 +104,7 @@ const ROWS: &[Row] = &[
 const NO_MARKS: &str = "has no enhanced route refresh";
 const ONLY_ASKED: &str = "sends its marks where it is asked only, and we never ask";
 const NO_LONG: &str = "has no extended messages";
+const NO_ROLES: &str = "has no roles";
 const NO_BFD: &str = "has no BFD";
 
 fn main() {

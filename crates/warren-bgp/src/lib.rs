@@ -24,9 +24,11 @@
 //! | 7607, 9774 | AS 0 and AS_SET are refused |
 //! | 8654 | messages of up to 65535 octets |
 //! | 8092 | LARGE_COMMUNITY |
+//! | 9234 | roles, and the attribute OTC; see [`role`] |
 
 pub mod codec;
 pub mod message;
 pub mod policy;
 pub mod rib;
+pub mod role;
 pub mod session;

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use ipnetwork::IpNetwork;
 
+use crate::role::Role;
+
 /// An address family that routes can be exchanged for (RFC 4760).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {
@@ -59,6 +61,8 @@ pub enum Capability {
     EnhancedRouteRefresh,
     /// Messages of up to 65535 octets (RFC 8654, 3).
     ExtendedMessage,
+    /// What the sender is to the receiver (RFC 9234, 4.1).
+    Role(Role),
     /// Four-octet AS numbers, with the sender's own (RFC 6793, 3).
     FourOctetAs(u32),
     /// One that this speaker does not use.
@@ -159,6 +163,8 @@ pub struct Attributes {
     /// CLUSTER_LIST (RFC 4456, 8): the clusters that it was reflected by, the latest first. Among
     /// internal peers only.
     pub cluster_list: Vec<Ipv4Addr>,
+    /// OTC (RFC 9234, 5): the AS from which on the route may go to customers only.
+    pub otc: Option<u32>,
     /// Optional transitive attributes that this speaker does not know and passes on with the
     /// Partial bit set (RFC 4271, 5).
     pub unknown: Vec<UnknownAttribute>,
@@ -179,6 +185,7 @@ impl Attributes {
             large_communities: Vec::new(),
             originator_id: None,
             cluster_list: Vec::new(),
+            otc: None,
             unknown: Vec::new(),
         }
     }

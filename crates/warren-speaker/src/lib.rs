@@ -51,6 +51,7 @@ pub use settings::{MaxPrefixes, PeerSettings, PeerSnapshot, Restarted, SpeakerCo
 pub use transport::{Distance, InvalidPassword, Password};
 pub use warren_bgp::policy::{ImportPolicy, PeerPolicy, Refusal};
 pub use warren_bgp::rib::{BestPath, PathChange};
+pub use warren_bgp::role::{LocalRole, Role};
 pub use warren_bgp::session::{
     BfdDown, ConnectRetry, GracefulRestart, HoldTime, RestartTime, State, UpdateErrors,
 };

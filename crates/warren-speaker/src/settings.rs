@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use warren_bgp::message::Family;
 use warren_bgp::policy::Refusal;
+use warren_bgp::role::LocalRole;
 use warren_bgp::session::{ConnectRetry, GracefulRestart, HoldTime, State, UpdateErrors};
 
 use crate::transport::{Distance, Password};
@@ -92,6 +93,8 @@ pub struct PeerSettings {
     pub local_as: Option<u32>,
     /// Whether it is an internal peer that this node reflects routes for (RFC 4456).
     pub route_reflector_client: bool,
+    /// What this node is to it, if it is an external peer (RFC 9234).
+    pub role: Option<LocalRole>,
 }
 
 impl PeerSettings {
@@ -121,6 +124,7 @@ impl PeerSettings {
             graceful_restart: Some(GracefulRestart::default()),
             local_as: None,
             route_reflector_client: false,
+            role: None,
         }
     }
 }

@@ -143,6 +143,12 @@ fn peers(config: &Config) -> Result<(), String> {
         if peer.route_reflector_client && peer.as_number.unwrap_or(config.as_number) != local_as {
             return Err(at("routeReflectorClient: only a peer of the same AS can be a client"));
         }
+        if peer.role.is_some() && peer.as_number.unwrap_or(config.as_number) == local_as {
+            return Err(at("role: only a peer of another AS has one (RFC 9234)"));
+        }
+        if peer.strict_role && peer.role.is_none() {
+            return Err(at("strictRole: needs a role"));
+        }
         if peer.ttl_security.is_some() && peer.multihop.is_some() {
             return Err(at("ttlSecurity and multihop exclude each other; leave one out"));
         }

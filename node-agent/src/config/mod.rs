@@ -14,7 +14,7 @@ use std::time::Duration;
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Deserializer};
 use warren_bgp::policy::NextHopMode;
-use warren_speaker::{ConnectRetry, Password};
+use warren_speaker::{ConnectRetry, Password, Role};
 use warren_types::pool::Pool;
 
 pub use bfd::BfdConfig;
@@ -234,6 +234,39 @@ pub struct PeerConfig {
     /// Whether this node reflects routes to it and its routes to others (RFC 4456).
     #[serde(default)]
     pub route_reflector_client: bool,
+    /// What this node is to it, a peer of another AS (RFC 9234).
+    pub role: Option<RoleConfig>,
+    /// Whether there is no session with it unless it says that it has the other role.
+    #[serde(default)]
+    pub strict_role: bool,
+}
+
+/// What this node is to a peer of another AS (RFC 9234, 3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RoleConfig {
+    /// Its provider.
+    Provider,
+    /// Its route server.
+    Rs,
+    /// A client of the route server that it is.
+    RsClient,
+    /// Its customer.
+    Customer,
+    /// Neither is the other's customer.
+    Peer,
+}
+
+impl From<RoleConfig> for Role {
+    fn from(role: RoleConfig) -> Self {
+        match role {
+            RoleConfig::Provider => Self::Provider,
+            RoleConfig::Rs => Self::RouteServer,
+            RoleConfig::RsClient => Self::RouteServerClient,
+            RoleConfig::Customer => Self::Customer,
+            RoleConfig::Peer => Self::Peer,
+        }
+    }
 }
 
 impl PeerConfig {

@@ -118,6 +118,9 @@ fn what_cannot_work_is_refused_with_what_to_do() {
         ),
         ("asNumber: 64512}", "filters: [tor]}", "peers: 192.168.0.146: filters: there is no"),
         ("asNumber: 64512}", "localASNumber: 0}", "localASNumber: 0 is reserved"),
+        ("asNumber: 64512}", "role: customer}", "role: only a peer of another AS has one"),
+        ("asNumber: 64512}", "asNumber: 65000, strictRole: true}", "strictRole: needs a role"),
+        ("asNumber: 64512}", "asNumber: 65000, role: boss}", "unknown variant `boss`"),
         ("asNumber: 64512}", "ttlSecurity: 1, multihop: 2}", "exclude each other"),
         (
             "asNumber: 64512}",

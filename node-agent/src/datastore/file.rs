@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::watch;
 use warren_bgp::policy::PeerPolicy;
-use warren_speaker::{Distance, MaxPrefixes};
+use warren_speaker::{Distance, LocalRole, MaxPrefixes};
 use warren_types::status::PeerKind;
 
 use super::host_name::host_name;
@@ -98,6 +98,7 @@ fn settle(config: &Config, peer: &PeerConfig) -> Peer {
         shutdown: peer.shutdown.clone(),
         local_as: peer.local_as_number,
         route_reflector_client: peer.route_reflector_client,
+        role: peer.role.map(|role| LocalRole { role: role.into(), strict: peer.strict_role }),
         policy: Arc::new(policy),
     }
 }

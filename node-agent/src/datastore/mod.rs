@@ -21,7 +21,7 @@ use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 use tokio::sync::watch;
 use warren_bgp::policy::PeerPolicy;
-use warren_speaker::{ConnectRetry, Distance, HoldTime, MaxPrefixes, Password};
+use warren_speaker::{ConnectRetry, Distance, HoldTime, LocalRole, MaxPrefixes, Password};
 use warren_types::pool::Pool;
 use warren_types::status::{self, PeerKind};
 
@@ -99,6 +99,8 @@ pub struct Peer {
     pub local_as: Option<u32>,
     /// Whether this node reflects routes for it.
     pub route_reflector_client: bool,
+    /// What this node is to it, if it is an external peer (RFC 9234).
+    pub role: Option<LocalRole>,
     /// What operators have settled for its routes.
     pub policy: Arc<PeerPolicy>,
 }

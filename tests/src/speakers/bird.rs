@@ -80,6 +80,9 @@ fn configuration(session: &Session) -> String {
                 options.push_str(&words);
             }
         };
+        if let Some(role) = session.role {
+            option(true, format!("local role {role}; require roles on; "));
+        }
         option(session.communities > 0, "enable extended messages on; ".to_owned());
         option(session.passive, "passive on; ".to_owned());
         option(session.clients, "rr client; ".to_owned());

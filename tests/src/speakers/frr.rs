@@ -124,6 +124,9 @@ fn configuration(session: &Session) -> String {
         if session.passive {
             option("passive".to_owned());
         }
+        if let Some(role) = session.role {
+            option(format!("local-role {role} strict-mode"));
+        }
         if session.bfd {
             option("bfd".to_owned());
         }

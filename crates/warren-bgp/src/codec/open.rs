@@ -5,9 +5,13 @@ use rustbgpd_wire as wire;
 
 use super::SessionReset;
 use crate::message::{Capability, Family, GracefulRestart, Open};
+use crate::role::Role;
 
 /// Stands in the two-octet field for an AS number that needs four (RFC 6793, 9).
 pub const AS_TRANS: u16 = 23456;
+
+/// The code of the capability for a role (RFC 9234, 4.1).
+pub const ROLE: u8 = 9;
 
 /// Reads an OPEN. Whether it suits this speaker is another question.
 ///
@@ -73,6 +77,10 @@ fn from_wire(capability: &wire::Capability) -> Capability {
         }),
         wire::Capability::EnhancedRouteRefresh => Capability::EnhancedRouteRefresh,
         wire::Capability::ExtendedMessage => Capability::ExtendedMessage,
+        wire::Capability::Role { role } => match Role::from_number(*role as u8) {
+            Some(role) => Capability::Role(role),
+            None => other(capability),
+        },
         wire::Capability::FourOctetAs { asn } => Capability::FourOctetAs(*asn),
         _ => other(capability),
     }
@@ -110,6 +118,9 @@ fn to_wire(capability: &Capability) -> wire::Capability {
         },
         Capability::EnhancedRouteRefresh => wire::Capability::EnhancedRouteRefresh,
         Capability::ExtendedMessage => wire::Capability::ExtendedMessage,
+        Capability::Role(role) => {
+            wire::Capability::Unknown { code: ROLE, data: Bytes::copy_from_slice(&[*role as u8]) }
+        }
         Capability::FourOctetAs(asn) => wire::Capability::FourOctetAs { asn: *asn },
         Capability::Other { code, value } => {
             wire::Capability::Unknown { code: *code, data: Bytes::copy_from_slice(value) }

@@ -14,6 +14,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnetwork::IpNetwork;
 
 use crate::message::{AsPathSegment, Attributes, Family};
+use crate::role::Role;
 
 pub use community::{
     Community, GRACEFUL_SHUTDOWN, NO_ADVERTISE, NO_EXPORT, NO_EXPORT_SUBCONFED, NoCommunity,
@@ -90,6 +91,9 @@ pub enum Refusal {
     ClusterLoop,
     /// NEXT_HOP is this node's own address (RFC 4271, 5.1.3).
     OwnNextHop,
+    /// OTC says that the route was for customers only, and whom it came from is not to send it on (RFC
+    /// 9234, 5).
+    RouteLeak,
     /// The route does not lie inside a pool.
     OutsidePools,
     /// The route lies inside one of this node's own blocks, or covers one.
@@ -109,6 +113,7 @@ impl Refusal {
             Self::DefaultRoute => "default route",
             Self::AsLoop => "own AS number in AS_PATH",
             Self::OwnNextHop => "own address as NEXT_HOP",
+            Self::RouteLeak => "route leak (RFC 9234)",
             Self::OutsidePools => "outside the pools",
             Self::OwnBlock => "own block",
             Self::OthersBlock => "block of another node",
@@ -135,8 +140,12 @@ pub struct Arrival {
     pub local_addresses: [Option<IpAddr>; 2],
     /// The peer's address.
     pub peer: IpAddr,
+    /// The peer's AS number.
+    pub peer_as: u32,
     /// The kind of the peer.
     pub peer_type: PeerType,
+    /// What this node is to the peer, where that is settled.
+    pub role: Option<Role>,
     /// This node's BGP identifier.
     pub router_id: Ipv4Addr,
     /// The cluster that this node reflects routes for, or would.
@@ -184,6 +193,10 @@ impl Import {
         if arrival.peer_type == PeerType::EBgp && received.local_pref.is_some() {
             changed.get_or_insert_with(|| received.clone()).local_pref = None;
         }
+        // RFC 9234, 5: from here on it may go to customers only.
+        if arrival.role.is_some_and(Role::is_up_or_across) && received.otc.is_none() {
+            changed.get_or_insert_with(|| received.clone()).otc = Some(arrival.peer_as);
+        }
         // RFC 8326, 4.1: used only where there is nothing else. A rule can still set it otherwise.
         if received.communities.contains(&GRACEFUL_SHUTDOWN) {
             changed.get_or_insert_with(|| received.clone()).local_pref = Some(0);
@@ -230,6 +243,9 @@ impl Import {
         }
         if arrival.local_addresses.contains(&Some(attributes.next_hop)) {
             return Err(Refusal::OwnNextHop);
+        }
+        if arrival.role.is_some_and(|role| role.is_leak(attributes.otc, arrival.peer_as)) {
+            return Err(Refusal::RouteLeak);
         }
         if self.pools.holding(prefix).is_none() {
             return Err(Refusal::OutsidePools);

@@ -28,7 +28,9 @@ fn arrival() -> Arrival {
         local_as: 64512,
         local_addresses: [Some(address(OWN)), None],
         peer: address(PEER),
+        peer_as: 64512,
         peer_type: PeerType::IBgp,
+        role: None,
         router_id: [192, 168, 0, 176].into(),
         cluster_id: [10, 9, 9, 9].into(),
     }
@@ -224,4 +226,29 @@ fn an_external_peer_cannot_set_local_pref() {
     let prefix = "172.16.103.64/26".parse().unwrap();
     let judged = import.judge(&arrival, &PeerPolicy::default(), &prefix, &route);
     assert_eq!(judged, Ok(Some(Attributes { local_pref: None, ..route })));
+}
+
+#[test]
+fn a_leaked_route_is_refused_and_one_from_above_is_marked() {
+    let import = Import::from(&cluster());
+    let judge = |role, otc| {
+        let arrival = Arrival { peer_as: 65001, peer_type: PeerType::EBgp, role, ..arrival() };
+        let received = Attributes { otc, local_pref: None, ..path(PEER, vec![]) };
+        let prefix = "172.16.7.0/26".parse().unwrap();
+        let judged = import.judge(&arrival, &PeerPolicy::default(), &prefix, &received)?;
+        Ok(judged.unwrap_or(received).otc)
+    };
+    let leak = Err(Refusal::RouteLeak);
+    // The role; OTC afterwards where there was none, where it was the peer's, and another's.
+    let cases = [
+        (None, [Ok(None), Ok(Some(65001)), Ok(Some(7))]),
+        (Some(Role::Provider), [Ok(None), leak, leak]),
+        (Some(Role::RouteServer), [Ok(None), leak, leak]),
+        (Some(Role::RouteServerClient), [Ok(Some(65001)), Ok(Some(65001)), Ok(Some(7))]),
+        (Some(Role::Customer), [Ok(Some(65001)), Ok(Some(65001)), Ok(Some(7))]),
+        (Some(Role::Peer), [Ok(Some(65001)), Ok(Some(65001)), leak]),
+    ];
+    for (role, expected) in cases {
+        assert_eq!([None, Some(65001), Some(7)].map(|otc| judge(role, otc)), expected, "{role:?}");
+    }
 }

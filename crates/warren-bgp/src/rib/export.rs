@@ -15,6 +15,7 @@ use crate::policy::{
     Action, Community, DEFAULT_LOCAL_PREF, GRACEFUL_SHUTDOWN, NO_ADVERTISE, NO_EXPORT,
     NO_EXPORT_SUBCONFED, NextHopMode, Passing, PeerPolicy, first_match, prepend,
 };
+use crate::role::Role;
 
 /// A peer to tell, and what holds for all that it is told.
 #[derive(Debug, Clone, Copy)]
@@ -79,7 +80,10 @@ impl Target<'_> {
     /// A route that a peer announced, as this one is told; `None` if it is not to hear of it.
     pub(super) fn learned(&self, path: &Path, passed: Passed) -> Option<Attributes> {
         let Self { to, .. } = self;
-        if !may_hear(path, to) {
+        // RFC 9234, 5: what may go to customers only does not go to others.
+        let is_withheld =
+            to.role.is_some_and(Role::is_up_or_across) && path.attributes.otc.is_some();
+        if is_withheld || !may_hear(path, to) {
             return None;
         }
         let mut attributes = Attributes::clone(&path.attributes);
@@ -123,6 +127,9 @@ impl Target<'_> {
             let preference = attributes.local_pref.unwrap_or(DEFAULT_LOCAL_PREF);
             attributes.local_pref = Some(if self.graceful_shutdown { 0 } else { preference });
         } else {
+            if self.to.role.is_some_and(Role::is_down_or_across) {
+                attributes.otc.get_or_insert(self.to.local_as); // RFC 9234, 5
+            }
             prepend(self.to.local_as, &mut attributes.as_path); // 5.1.2 b)
             attributes.local_pref = None; // 5.1.5
             // RFC 4456, 8: not beyond this AS.

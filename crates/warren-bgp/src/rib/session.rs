@@ -6,6 +6,7 @@ use ipnetwork::IpNetwork;
 
 use crate::message::Family;
 use crate::policy::{Arrival, PeerType};
+use crate::role::Role;
 
 /// An Established session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub struct Session {
     pub is_client: bool,
     /// The families that routes are exchanged of.
     pub families: Vec<Family>,
+    /// What this node is to an external peer, where that is settled (RFC 9234).
+    pub role: Option<Role>,
     /// Whether the peer is told where a route refresh begins and ends (RFC 7313).
     pub enhanced_refresh: bool,
 }
@@ -58,6 +61,8 @@ impl Session {
             local_as: self.local_as,
             local_addresses: [Some(self.local_address), self.other_address],
             peer: self.peer,
+            peer_as: self.peer_as,
+            role: self.role,
             peer_type: self.peer_type(),
             router_id: self.local_router_id,
             cluster_id: self.cluster_id,

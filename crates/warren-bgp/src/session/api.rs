@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::message::{Family, Update};
+use crate::role::Role;
 
 /// Names one TCP connection of one peer. Never used again by the same peer; an event of a
 /// connection that is gone is ignored.
@@ -175,6 +176,10 @@ pub struct Negotiated {
     pub enhanced_refresh: bool,
     /// Whether messages may have more than 4096 octets, in both directions (RFC 8654).
     pub extended_messages: bool,
+    /// What this speaker is to the peer, where that is settled and the peer is external (RFC 9234).
+    pub role: Option<Role>,
+    /// Whether the peer has said that it has the other role.
+    pub role_confirmed: bool,
     /// What the peer says of its restarts, if both sides can do graceful restart.
     pub graceful_restart: Option<PeerRestart>,
 }
@@ -190,8 +195,12 @@ impl Negotiated {
             (self.graceful_restart.is_some(), "graceful restart"),
         ];
         let families = self.families.iter().map(|family| family.as_str());
+        let role = self.role.map(|role| match self.role_confirmed {
+            true => format!("role {role}"),
+            false => format!("role {role}, of which the peer says nothing"),
+        });
         let others = named.iter().filter(|(is_used, _)| *is_used).map(|(_, name)| *name);
-        families.chain(others).map(str::to_owned).collect()
+        families.chain(others).map(str::to_owned).chain(role).collect()
     }
 }
 

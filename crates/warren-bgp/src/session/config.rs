@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use crate::message::Family;
+use crate::role::LocalRole;
 
 /// What is configured of a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,12 +32,20 @@ pub struct PeerConfig {
     /// What to say of this speaker's restarts, and whether to keep a restarting peer's routes;
     /// neither where it is missing.
     pub graceful_restart: Option<GracefulRestart>,
+    /// What this speaker is to an external peer, where that is settled (RFC 9234). An internal one has
+    /// no role.
+    pub role: Option<LocalRole>,
 }
 
 impl PeerConfig {
     /// Whether the peer is internal (iBGP).
     pub fn is_internal(&self) -> bool {
         self.local_as == self.peer_as
+    }
+
+    /// This speaker's role, where the peer is external.
+    pub(super) fn external_role(&self) -> Option<LocalRole> {
+        self.role.filter(|_| !self.is_internal())
     }
 }
 

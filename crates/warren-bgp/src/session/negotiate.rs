@@ -31,6 +31,7 @@ pub(super) fn our_open(config: &PeerConfig, plain: bool, past: Past) -> Open {
             Capability::EnhancedRouteRefresh,
             Capability::ExtendedMessage,
         ]);
+        capabilities.extend(config.external_role().map(|it| Capability::Role(it.role)));
         if let Some(restart) = &config.graceful_restart {
             capabilities.push(Capability::GracefulRestart(GracefulRestart {
                 restarting: past.restarting,
@@ -90,6 +91,7 @@ pub(super) fn negotiate(
         let data = open::encode_capabilities(&missing);
         return Err(SessionReset::new(2, 7, data, "peer offers none of our address families"));
     }
+    let role_confirmed = confirm_role(config, theirs)?;
     let hold_time = Duration::from_secs(ours.hold_time.min(theirs.hold_time).into());
     let third = hold_time / 3;
     Ok(Negotiated {
@@ -97,6 +99,8 @@ pub(super) fn negotiate(
         peer_as: theirs.as_number,
         hold_time,
         keepalive: config.keepalive.map_or(third, |wanted| wanted.min(third)),
+        role: config.external_role().map(|it| it.role),
+        role_confirmed,
         graceful_restart: graceful_restart(ours, theirs, &common),
         families: common,
         four_octet_as: both(ours, theirs, |c| matches!(c, Capability::FourOctetAs(_))),
@@ -104,6 +108,29 @@ pub(super) fn negotiate(
         enhanced_refresh: both(ours, theirs, |c| *c == Capability::EnhancedRouteRefresh),
         extended_messages: both(ours, theirs, |c| *c == Capability::ExtendedMessage),
     })
+}
+
+/// Whether the peer says that it has the role that goes with ours (RFC 9234, 4.2). A number that is no
+/// role goes with none.
+fn confirm_role(config: &PeerConfig, theirs: &Open) -> Result<bool, SessionReset> {
+    let Some(ours) = config.external_role() else { return Ok(false) };
+    let mismatch = |detail: String| Err(SessionReset::new(2, 11, vec![], detail));
+    let mut said: Vec<&Capability> = theirs
+        .capabilities
+        .iter()
+        .filter(|it| matches!(it, Capability::Role(_) | Capability::Other { code: open::ROLE, .. }))
+        .collect();
+    // The same one said again is no other one.
+    said.dedup();
+    let wanted = ours.role.counterpart();
+    match said[..] {
+        [] if ours.strict => mismatch(format!("peer has no role, and is to be a {wanted}")),
+        [] => Ok(false),
+        [Capability::Role(role)] if *role == wanted => Ok(true),
+        [Capability::Role(role)] => mismatch(format!("peer has the role {role}, not {wanted}")),
+        [_] => mismatch(format!("peer has a role that does not exist, and is to be a {wanted}")),
+        _ => mismatch("peer has several roles".to_owned()),
+    }
 }
 
 /// What the peer says of its restarts, where both sides can do graceful restart. Of several such

@@ -92,6 +92,7 @@ fn attributes(read: &theirs::Attributes, next_hop: IpAddr) -> Option<Attributes>
                 };
                 ours.large_communities = all.iter().map(ours_of).collect();
             }
+            theirs::AttributeValue::OnlyToCustomer(it) => ours.otc = Some(u32::from(*it)),
             theirs::AttributeValue::OriginatorId(id) => ours.originator_id = Some(*id),
             theirs::AttributeValue::Clusters(all) => {
                 ours.cluster_list = all.iter().map(|it| (*it).into()).collect();

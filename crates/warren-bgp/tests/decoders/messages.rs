@@ -13,6 +13,7 @@ use warren_bgp::message::{
     AsPathSegment, Attributes, Capability, Family, GracefulRestart, LargeCommunity, Notification,
     Open, Origin, Update,
 };
+use warren_bgp::role::Role;
 
 /// A session of this kind, over which both families go.
 pub fn context(internal: bool) -> UpdateContext {
@@ -86,12 +87,13 @@ fn attributes(family: Family, internal: bool) -> impl Strategy<Value = Attribute
             1 => btree_set(0x0001_0000..0xffff_0000_u32, 1000..1300),
         ],
         btree_set(large, 0..30),
+        option::of(any::<u32>()),
     );
     // Of a list that takes more than 255 octets, tshark 4.0 reads an octet too early.
     let inside = (any::<u32>(), option::of(identifier.clone()), vec(identifier, 0..60));
     (basic, more, inside).prop_map(
         move |((origin, path, next_hop, med, atomic_aggregate), more, inside)| {
-            let (aggregator, communities, large_communities) = more;
+            let (aggregator, communities, large_communities, otc) = more;
             let (local_pref, originator_id, cluster_list) = inside;
             let segments = (!path.is_empty()).then_some(AsPathSegment::Sequence(path));
             Attributes {
@@ -102,6 +104,7 @@ fn attributes(family: Family, internal: bool) -> impl Strategy<Value = Attribute
                 aggregator,
                 communities: communities.into_iter().collect(),
                 large_communities: large_communities.into_iter().collect(),
+                otc,
                 // These stay within the AS.
                 local_pref: internal.then_some(local_pref),
                 originator_id: originator_id.filter(|_| internal),
@@ -121,12 +124,20 @@ pub fn opens() -> impl Strategy<Value = Open> {
     ];
     let restart = (any::<bool>(), any::<bool>(), 0..4096_u16, any::<bool>());
     let hold_time = prop_oneof![Just(0), 3..=u16::MAX];
-    (families, 1..u32::MAX, hold_time, 1..u32::MAX, option::of(restart)).prop_map(
-        |(families, as_number, hold_time, router_id, restart)| {
+    let role = option::of(prop_oneof![
+        Just(Role::Provider),
+        Just(Role::RouteServer),
+        Just(Role::RouteServerClient),
+        Just(Role::Customer),
+        Just(Role::Peer),
+    ]);
+    (families, 1..u32::MAX, hold_time, 1..u32::MAX, option::of(restart), role).prop_map(
+        |(families, as_number, hold_time, router_id, restart, role)| {
             let mut capabilities: Vec<_> =
                 families.iter().map(|it| Capability::Multiprotocol(*it)).collect();
             capabilities.extend([Capability::RouteRefresh, Capability::EnhancedRouteRefresh]);
             capabilities.push(Capability::ExtendedMessage);
+            capabilities.extend(role.map(Capability::Role));
             if let Some((restarting, notification, restart_time, forwarding)) = restart {
                 capabilities.push(Capability::GracefulRestart(GracefulRestart {
                     restarting,

@@ -1,6 +1,6 @@
 //! What we write, as others read it.
 
-use bgpkit_parser::models::capabilities::BgpCapabilityType;
+use bgpkit_parser::models::capabilities::{BgpCapabilityType, BgpRole};
 use bgpkit_parser::models::{BgpMessage, CapabilityValue, ParamValue};
 use bytes::Bytes;
 use proptest::collection::vec;
@@ -9,6 +9,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use warren_bgp::codec::{KEEPALIVE, MAX_MESSAGE_LEN, notification, open, refresh, update};
 use warren_bgp::message::{Capability, Family, RouteRefresh, Update};
+use warren_bgp::role::Role;
 
 use crate::messages::{context, difference, notifications, opens, updates};
 use crate::{bgpkit, tshark};
@@ -81,6 +82,13 @@ proptest! {
                         Capability::EnhancedRouteRefresh
                     }
                     CapabilityValue::BgpExtendedMessage(_) => Capability::ExtendedMessage,
+                    CapabilityValue::BgpRole(it) => Capability::Role(match it.role {
+                        BgpRole::Provider => Role::Provider,
+                        BgpRole::RouteServer => Role::RouteServer,
+                        BgpRole::RouteServerClient => Role::RouteServerClient,
+                        BgpRole::Customer => Role::Customer,
+                        BgpRole::Peer => Role::Peer,
+                    }),
                     CapabilityValue::FourOctetAs(it) => Capability::FourOctetAs(it.asn),
                     CapabilityValue::GracefulRestart(it) => {
                         let Some(Capability::GracefulRestart(ours)) = meant

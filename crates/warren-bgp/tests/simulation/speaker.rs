@@ -110,6 +110,7 @@ impl Speaker {
             families: vec![Family::Ipv4Unicast],
             loopback_next_hops: false,
             graceful_restart: self.identity.graceful_restart,
+            role: None,
         };
         let mut machine = Peer::new(config, seed);
         if self.deferred_since.is_some() {
@@ -193,6 +194,7 @@ impl Speaker {
                     is_client: false,
                     families: negotiated.families,
                     enhanced_refresh: negotiated.enhanced_refresh,
+                    role: negotiated.role,
                 });
                 if self.mistake == Some(Mistake::ForgetsLateComers) && neighbor.ups > 1 {
                     self.rib.take_updates(from, usize::MAX);

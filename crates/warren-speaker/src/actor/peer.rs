@@ -46,6 +46,7 @@ impl Neighbor {
             families: settings.families(),
             loopback_next_hops: settings.address.is_loopback(),
             graceful_restart: settings.graceful_restart,
+            role: settings.role,
         };
         // Randomly keyed by the standard library: enough for jitter.
         let seed = RandomState::new().build_hasher().finish();

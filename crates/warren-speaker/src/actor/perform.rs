@@ -217,6 +217,7 @@ impl Actor {
             is_client: settings.route_reflector_client,
             families: negotiated.families,
             enhanced_refresh: negotiated.enhanced_refresh,
+            role: negotiated.role,
         });
         if let Some(neighbor) = self.neighbors.get_mut(&address) {
             neighbor.established = Some(key);

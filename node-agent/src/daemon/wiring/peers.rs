@@ -39,6 +39,7 @@ impl Agent {
                     graceful_restart: graceful_restart(&self.config),
                     local_as: peer.local_as,
                     route_reflector_client: peer.route_reflector_client,
+                    role: peer.role,
                     ..PeerSettings::new(peer.address, peer.as_number)
                 })
                 .collect(),

@@ -137,6 +137,7 @@ fn peers(config: &Config, name: &str, cluster: &Cluster, own: Option<IpAddr>) ->
             shutdown: None,
             local_as: None,
             route_reflector_client: false,
+            role: None,
             policy: Arc::default(),
         })
         .collect()

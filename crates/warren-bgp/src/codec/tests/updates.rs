@@ -617,3 +617,19 @@ fn only_attributes_that_need_it_make_a_message_longer_than_others_can_take() {
     let withdrawn = Update { withdrawn: announced.clone(), ..Update::default() };
     assert!(encode(&withdrawn, &extended()).iter().all(|it| it.len() <= 4096));
 }
+
+#[test]
+fn only_to_customer_is_read_and_told_and_costs_the_routes_where_it_is_malformed() {
+    const OTC: &[u8] = &[0xc0, 35, 4, 0, 0, 0xfd, 0xe9];
+    let base = [ORIGIN, AS_PATH, NEXT_HOP, LOCAL_PREF];
+    let with = |otc| [&base[..], &[otc]].concat();
+    let read = clean(&internal(), &with(OTC));
+    assert_eq!((read.otc, &read.unknown[..]), (Some(65001), &[][..]));
+    let told = encode(&announcement(read), &internal());
+    assert_eq!(told, [message_of(&[], &with(OTC), NLRI)]);
+    // RFC 9234, 5: an OTC of another length than 4.
+    for malformed in [&[0xc0, 35, 0][..], &[0xc0, 35, 3, 0, 0, 1], &[0xc0, 35, 5, 0, 0, 0, 0, 1]] {
+        let (code, subcode, _) = treated_as_withdraw(&internal(), &with(malformed));
+        assert_eq!((code, subcode), (3, 5), "{malformed:?}");
+    }
+}

@@ -56,6 +56,9 @@ pub(super) fn from_wire(
                     result.cluster_list.clone_from(values);
                 }
             }
+            PathAttribute::OnlyToCustomer(value) | PathAttribute::OnlyToCustomerPartial(value) => {
+                result.otc = Some(*value);
+            }
             PathAttribute::NextHop(_)
             | PathAttribute::MpReachNlri(_)
             | PathAttribute::MpUnreachNlri(_) => {}
@@ -124,6 +127,7 @@ pub(super) fn to_wire(attributes: &Attributes, context: &UpdateContext) -> Vec<P
         let values = attributes.large_communities.iter().map(to_wire_large).collect();
         attrs.push(PathAttribute::LargeCommunities(values));
     }
+    attrs.extend(attributes.otc.map(PathAttribute::OnlyToCustomer));
     // The package adds the Partial bit to what it is given raw.
     attrs.extend(attributes.unknown.iter().map(|attribute| {
         PathAttribute::Unknown(wire::attribute::RawAttribute {

@@ -20,8 +20,6 @@ const LONGEST_PREFIX: (usize, usize) = (5, 17);
 const MP_REACH_LEN: usize = 4 + 3 + 1 + 16 + 1;
 /// What there is of MP_UNREACH_NLRI besides the prefixes (RFC 4760, 4).
 const MP_UNREACH_LEN: usize = 4 + 3;
-/// The most that a message with one prefix has besides the attributes that it shares with others.
-const MOST_BESIDES: usize = FIXED_LEN + MP_REACH_LEN + LONGEST_PREFIX.1;
 /// Optional, and with a length of two octets.
 const MP_FLAGS: u8 = 0x90;
 
@@ -51,18 +49,20 @@ pub fn encode(update: &Update, context: &UpdateContext) -> Vec<Bytes> {
         }
         let mut withdrawn = of_family(&update.withdrawn, family);
         let mut announced = of_family(&update.announced, family);
-        let attrs = match (&attrs, family, next_hop) {
-            (Some(attrs), Family::Ipv4Unicast, Some(IpAddr::V4(_)))
-            | (Some(attrs), Family::Ipv6Unicast, Some(IpAddr::V6(_))) => attrs.as_slice(),
+        let (attrs, longest) = match (&attrs, family, next_hop) {
+            (Some((attrs, longest)), Family::Ipv4Unicast, Some(IpAddr::V4(_)))
+            | (Some((attrs, longest)), Family::Ipv6Unicast, Some(IpAddr::V6(_))) => {
+                (attrs.as_slice(), *longest)
+            }
             _ => {
                 withdrawn.append(&mut announced);
-                &[]
+                (&[][..], MAX_MESSAGE_LEN)
             }
         };
-        let room = longest_for(attrs, context) - FIXED_LEN;
+        let (to_withdraw, room) = (MAX_MESSAGE_LEN - FIXED_LEN, longest - FIXED_LEN);
         match (family, next_hop) {
             (Family::Ipv6Unicast, next_hop) => {
-                for list in pack(&withdrawn, room - MP_UNREACH_LEN) {
+                for list in pack(&withdrawn, to_withdraw - MP_UNREACH_LEN) {
                     messages.push(message(&[], &mp_unreach(&list), &[]));
                 }
                 let Some(IpAddr::V6(next_hop)) = next_hop else { continue };
@@ -74,7 +74,7 @@ pub fn encode(update: &Update, context: &UpdateContext) -> Vec<Bytes> {
                 }
             }
             (Family::Ipv4Unicast, _) => {
-                for list in pack(&withdrawn, room) {
+                for list in pack(&withdrawn, to_withdraw) {
                     messages.push(message(&list, &[], &[]));
                 }
                 for list in pack(&announced, room - attrs.len()) {
@@ -86,21 +86,23 @@ pub fn encode(update: &Update, context: &UpdateContext) -> Vec<Bytes> {
     messages
 }
 
-/// The attributes in octets; `None` if they cannot be sent.
-fn encode_attributes(attrs: &Attributes, context: &UpdateContext) -> Option<Vec<u8>> {
+/// The attributes in octets, and how long the messages with them may be; `None` if they cannot be
+/// sent.
+fn encode_attributes(attrs: &Attributes, context: &UpdateContext) -> Option<(Vec<u8>, usize)> {
+    let besides = match attrs.next_hop {
+        IpAddr::V4(_) => FIXED_LEN + LONGEST_PREFIX.0,
+        IpAddr::V6(_) => FIXED_LEN + MP_REACH_LEN + LONGEST_PREFIX.1,
+    };
     let attrs = attributes::to_wire(attrs, context);
     let mut octets = Vec::new();
     wire::attribute::encode_path_attributes(&attrs, &mut octets, context.four_octet_as, false)
         .ok()?;
-    (octets.len() + MOST_BESIDES <= longest_for(&octets, context)).then_some(octets)
-}
-
-/// How long the messages with these attributes may be.
-fn longest_for(attrs: &[u8], context: &UpdateContext) -> usize {
-    if context.extended_messages && attrs.len() + MOST_BESIDES > MAX_MESSAGE_LEN {
-        MAX_EXTENDED_MESSAGE_LEN
-    } else {
-        MAX_MESSAGE_LEN
+    match besides + octets.len() {
+        ..=MAX_MESSAGE_LEN => Some((octets, MAX_MESSAGE_LEN)),
+        ..=MAX_EXTENDED_MESSAGE_LEN if context.extended_messages => {
+            Some((octets, MAX_EXTENDED_MESSAGE_LEN))
+        }
+        _ => None,
     }
 }
 

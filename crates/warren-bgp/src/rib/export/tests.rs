@@ -279,3 +279,26 @@ fn before_it_goes_away_a_node_marks_all_that_it_tells() {
     let told = leaving(&inside).own(passed(&inside));
     assert_eq!((told.communities, told.local_pref), (vec![GRACEFUL_SHUTDOWN], Some(0)));
 }
+
+#[test]
+fn what_may_go_to_customers_only_goes_there_marked_and_to_nobody_above() {
+    let marked = path(external(2, 65002), |it| it.otc = Some(65002));
+    let plain = path(external(2, 65002), |_| ());
+    // The role; what is told of the marked route, of another one, and of an own one.
+    let cases = [
+        (None, [Some(Some(65002)), Some(None), Some(None)]),
+        (Some(Role::Provider), [Some(Some(65002)), Some(Some(64512)), Some(Some(64512))]),
+        (Some(Role::RouteServer), [Some(Some(65002)), Some(Some(64512)), Some(Some(64512))]),
+        (Some(Role::RouteServerClient), [None, Some(None), Some(None)]),
+        (Some(Role::Customer), [None, Some(None), Some(None)]),
+        (Some(Role::Peer), [None, Some(Some(64512)), Some(Some(64512))]),
+    ];
+    for (role, expected) in cases {
+        let to = Session { role, ..external(1, 65001) };
+        let told = [learned(&marked, &to), learned(&plain, &to), Some(own(&to))];
+        assert_eq!(told.map(|told| told.map(|it| it.otc)), expected, "{role:?}");
+    }
+    // Within the AS it stays as it is.
+    assert_eq!(learned(&marked, &internal(1)).unwrap().otc, Some(65002));
+    assert_eq!(learned(&plain, &internal(1)).unwrap().otc, None);
+}

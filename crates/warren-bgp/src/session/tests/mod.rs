@@ -9,6 +9,7 @@ mod pair;
 mod property;
 mod refresh;
 mod restart;
+mod roles;
 mod single;
 mod table;
 
@@ -34,6 +35,7 @@ fn config() -> PeerConfig {
         families: vec![Family::Ipv4Unicast],
         loopback_next_hops: false,
         graceful_restart: None,
+        role: None,
     }
 }
 
