@@ -171,7 +171,7 @@ fn bird(own: End, others: &[End], _: &Path, directory: &Path) -> Result<Command>
             text,
             "protocol bgp {{\n\
              local {address} as 64512; neighbor {peer} as 64512; direct; bfd on;\n\
-             connect delay time 1; graceful restart on;\n\
+             connect delay time 2; connect retry time 5; error wait time 5, 30; graceful restart on;\n\
              ipv4 {{ import all; export where source = RTS_STATIC; gateway direct; next hop self; }};\n\
              }}"
         )?;

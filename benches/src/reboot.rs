@@ -26,8 +26,8 @@ pub fn section(target: &Path) -> Result<String> {
     let mut text = format!(
         "\n## A node is rebooted beside a dead one, {ROUNDS} rounds\n\n\
          From the start of its speaker until the route of the node that lives is in its kernel, in milliseconds. BIRD is\n\
-         started as Calico starts it, to restart gracefully, but waits for {DEFERRAL} s at most instead of 240; and it connects\n\
-         after a second.\n\n\
+         started as Calico starts it, to restart gracefully, and with Calico's timers; but it waits for {DEFERRAL} s at most\n\
+         for the dead node instead of 240.\n\n\
          | | p50 | slowest |\n| --- | --- | --- |\n",
     );
     for (name, start) in CONTESTANTS {

@@ -31,13 +31,13 @@ pub fn add(
     line: &mut Line,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
+    let store = node::store(conf)?;
     let (node, without_ipv6) = node::read(conf)?;
     if without_ipv6 {
         line.warn("without_ipv6", "this kernel has none");
     }
     let netns = attachment.netns.clone().unwrap_or_default();
     let namespace = Namespace::open(&netns)?;
-    let store = Store::new(&conf.run_dir);
     line.phase(Phase::Read);
 
     let claim = Claim {
@@ -137,7 +137,7 @@ fn replace<'e>(store: &Store, claim: &Claim, leftover: &'e Entry) -> Result<&'e 
         let message = format!("the host interface {} is {other}'s", leftover.host_interface);
         return Err(Failure::new(Code::State, message));
     }
-    remove::attachment(store, leftover)?;
+    remove::attachment(store, leftover, None)?;
     Ok(leftover.owner.container_id())
 }
 
@@ -178,7 +178,7 @@ fn print(answer: &Answer, out: &mut impl Write) -> Result<(), Failure> {
 
 /// Takes everything back. What cannot be taken back keeps its record, for the `DEL` to find it.
 fn undo(store: &Store, held: Held, failure: Failure) -> Failure {
-    match remove::held(store, held) {
+    match remove::held(store, held, None) {
         Ok(_) => failure,
         Err(second) => {
             let details = format!("taking it back failed too, a DEL has to follow: {}", second.msg);

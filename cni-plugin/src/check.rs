@@ -1,6 +1,6 @@
 //! `CHECK`: compares a pod's connection with the record and with what `ADD` answered.
 
-use warren_ipam::{Record, Store};
+use warren_ipam::Record;
 use warren_net::namespace::Namespace;
 use warren_net::pod::{self, PodInterface};
 use warren_types::report::Phase;
@@ -10,6 +10,7 @@ use crate::args::Attachment;
 use crate::error::{Code, Failure};
 use crate::log::Line;
 use crate::netconf::NetConf;
+use crate::node;
 use crate::result::{Answer, Interface};
 
 /// Carries it out. The first difference gives the error's code; all are told.
@@ -22,7 +23,7 @@ pub fn check(conf: &NetConf, attachment: &Attachment, line: &mut Line) -> Result
     };
     let netns = attachment.netns.as_deref().unwrap_or_default();
     let namespace = Namespace::open(netns)?;
-    let store = Store::new(&conf.run_dir);
+    let store = node::store(conf)?;
     let entries = store.find(&attachment.owner)?;
     if entries.is_empty() {
         let owner = &attachment.owner;

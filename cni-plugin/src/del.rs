@@ -1,6 +1,5 @@
 //! `DEL`: removes what there is of an attachment, in whatever state the world is.
 
-use warren_ipam::Store;
 use warren_types::ifname;
 use warren_types::report::Phase;
 
@@ -8,7 +7,7 @@ use crate::args::Attachment;
 use crate::error::Failure;
 use crate::log::Line;
 use crate::netconf::NetConf;
-use crate::remove;
+use crate::{node, remove};
 
 /// Carries it out. Neither the namespace nor the agent is needed; what is gone already is fine.
 ///
@@ -16,7 +15,7 @@ use crate::remove;
 /// the pod's next sandbox: only what this container's record names is removed, or what no record
 /// names at all.
 pub fn del(conf: &NetConf, attachment: &Attachment, line: &mut Line) -> Result<(), Failure> {
-    let store = Store::new(&conf.run_dir);
+    let store = node::store(conf)?;
     let mut failures = Vec::new();
     let mut removed = Vec::new();
     // Until there are none: an ADD that is under way may just have written the first of two records.
@@ -27,7 +26,7 @@ pub fn del(conf: &NetConf, attachment: &Attachment, line: &mut Line) -> Result<(
         }
         for entry in entries {
             line.field("host", &entry.host_interface);
-            match remove::attachment(&store, &entry) {
+            match remove::attachment(&store, &entry, attachment.netns.as_deref()) {
                 Ok(freed) => {
                     freed.iter().flatten().for_each(|address| line.field("address", address));
                 }

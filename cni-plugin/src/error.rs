@@ -5,6 +5,7 @@ use warren_ipam::{AllocateError, StoreError};
 use warren_net::pod::{Difference, PodError};
 use warren_net::{namespace, netlink};
 use warren_types::node::ReadError;
+use warren_types::run_dir::Unusable;
 use warren_types::wishes;
 
 use crate::version::Version;
@@ -140,6 +141,12 @@ impl From<ReadError> for Failure {
             }
         };
         Self::new(code, error.to_string())
+    }
+}
+
+impl From<Unusable> for Failure {
+    fn from(error: Unusable) -> Self {
+        Self::new(Code::State, error.to_string())
     }
 }
 

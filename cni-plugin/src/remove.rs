@@ -9,17 +9,23 @@ use warren_net::pod;
 
 use crate::error::Failure;
 
-/// Removes an attachment; `None` if someone else did while this waited for them.
-pub fn attachment(store: &Store, entry: &Entry) -> Result<Option<Vec<IpAddr>>, Failure> {
-    store.hold(entry)?.map(|record| held(store, record)).transpose()
+/// Removes an attachment; `None` if someone else did while this waited for them. `netns` is the pod's
+/// namespace for a record that cannot be read.
+pub fn attachment(
+    store: &Store,
+    entry: &Entry,
+    netns: Option<&str>,
+) -> Result<Option<Vec<IpAddr>>, Failure> {
+    store.hold(entry)?.map(|record| held(store, record, netns)).transpose()
 }
 
 /// Removes an attachment whose record is held. The veth pair goes first: an address whose route is
 /// still there must not be given to another pod.
-pub fn held(store: &Store, held: Held) -> Result<Vec<IpAddr>, Failure> {
+pub fn held(store: &Store, held: Held, netns: Option<&str>) -> Result<Vec<IpAddr>, Failure> {
     let entry = held.entry();
-    // A record that cannot be read leaves the pair to its namespace's end.
-    let netns = || store.read(entry).ok().map(|record| record.netns);
+    let recorded = || store.read(entry).ok().map(|record| record.netns);
+    // If nobody knows the namespace, the pair is left to its end.
+    let netns = || recorded().or_else(|| netns.map(str::to_owned));
     connection(&entry.host_interface, netns)?;
     Ok(store.release(held)?)
 }

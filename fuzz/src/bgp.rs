@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use warren_bgp::codec::{
-    Frame, Framer, MAX_MESSAGE_LEN, MessageType, UpdateContext, notification, open, refresh, update,
+    Frame, Framer, MAX_EXTENDED_MESSAGE_LEN, MAX_MESSAGE_LEN, MessageType, UpdateContext,
+    notification, open, refresh, update,
 };
 use warren_bgp::message::{Family, Update};
 
@@ -45,6 +46,7 @@ fn context(flags: u8) -> UpdateContext {
         four_octet_as: flags & 1 == 0,
         internal: flags & 2 == 0,
         families: families.iter().filter(|(bit, _)| flags & bit == 0).map(|(_, it)| *it).collect(),
+        extended_messages: flags & 32 != 0,
         loopback_next_hops: flags & 16 != 0,
     }
 }
@@ -66,7 +68,9 @@ pub(crate) fn update(octets: &[u8]) {
 fn rewritten(update: &Update, context: &UpdateContext) -> Vec<Update> {
     let mut updates = Vec::new();
     for message in update::encode(update, context) {
-        assert!(message.len() <= MAX_MESSAGE_LEN);
+        let most =
+            if context.extended_messages { MAX_EXTENDED_MESSAGE_LEN } else { MAX_MESSAGE_LEN };
+        assert!(message.len() <= most);
         let decoded = update::decode(message.slice(HEADER..), context);
         let malformed = decoded.as_ref().map(|it| it.malformed.as_slice());
         assert_eq!(malformed, Ok(&[][..]), "written by us: {update:?}");
@@ -79,16 +83,22 @@ fn rewritten(update: &Update, context: &UpdateContext) -> Vec<Update> {
 /// long the pieces are.
 pub(crate) fn stream(octets: &[u8]) {
     let Some((piece, stream)) = octets.split_first() else { return };
-    let whole = frames([stream].into_iter());
-    let pieces = frames(stream.chunks(usize::from(*piece).max(1)));
-    assert_eq!(whole, pieces);
-    for frame in whole.0 {
+    for (extended, most) in [(false, MAX_MESSAGE_LEN), (true, MAX_EXTENDED_MESSAGE_LEN)] {
+        let whole = frames([stream].into_iter(), extended);
+        let pieces = frames(stream.chunks(usize::from(*piece).max(1)), extended);
+        assert_eq!(whole, pieces);
+        assert!(whole.0.iter().all(|frame| frame.body.len() + HEADER <= most));
+        read(whole.0);
+    }
+}
+
+fn read(frames: Vec<Frame>) {
+    for frame in frames {
         let body = frame.body;
-        assert!(body.len() + HEADER <= MAX_MESSAGE_LEN);
         match frame.kind {
             MessageType::Open => open(&body),
             MessageType::Update => {
-                for flags in [0, 1, 2] {
+                for flags in [0, 1, 2, 32] {
                     update(&[&[flags], &body[..]].concat());
                 }
             }
@@ -100,8 +110,14 @@ pub(crate) fn stream(octets: &[u8]) {
 }
 
 /// The messages, and the code and subcode of the error that ended them.
-fn frames<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Frame>, Option<(u8, u8)>) {
+fn frames<'a>(
+    pieces: impl Iterator<Item = &'a [u8]>,
+    extended: bool,
+) -> (Vec<Frame>, Option<(u8, u8)>) {
     let mut framer = Framer::default();
+    if extended {
+        framer.take_extended();
+    }
     let mut frames = Vec::new();
     for piece in pieces {
         framer.push(piece);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ipnetwork::IpNetwork;
-use warren_bgp::codec::{KEEPALIVE, MAX_MESSAGE_LEN, open};
+use warren_bgp::codec::{KEEPALIVE, MAX_EXTENDED_MESSAGE_LEN, MAX_MESSAGE_LEN, open};
 use warren_bgp::message::{Capability, Family, GracefulRestart, Open};
 use warren_bgp::policy::ImportPolicy;
 use warren_bgp::rib::{Rib, Session};
@@ -167,7 +167,9 @@ impl World {
                 for update in self.rib.take_updates(PEER.into(), 10) {
                     let messages = self.peer.encode_update(&update);
                     assert!(!messages.is_empty() && self.is_up, "cannot be said: {update:?}");
-                    assert!(messages.iter().all(|it| it.len() <= MAX_MESSAGE_LEN));
+                    let extended = self.peer.negotiated().is_some_and(|it| it.extended_messages);
+                    let most = if extended { MAX_EXTENDED_MESSAGE_LEN } else { MAX_MESSAGE_LEN };
+                    assert!(messages.iter().all(|it| it.len() <= most));
                 }
             }
         }
@@ -179,6 +181,7 @@ impl World {
             Capability::Multiprotocol(Family::Ipv4Unicast),
             Capability::RouteRefresh,
             Capability::EnhancedRouteRefresh,
+            Capability::ExtendedMessage,
             Capability::GracefulRestart(GracefulRestart {
                 restarting: false,
                 notification: true,

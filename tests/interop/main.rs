@@ -79,6 +79,8 @@ const ROWS: &[Row] = &[
         (Kind::GoBgp, NO_MARKS),
         (Kind::OpenBgpd, ONLY_ASKED),
     ]),
+    Row::all("attributes of more than 4096 octets", sessions::long_attributes)
+        .except(&[(Kind::GoBgp, NO_LONG), (Kind::OpenBgpd, NO_LONG)]),
     Row::all("hold timers expire on a cut wire", sessions::hold_timer),
     Row::all("they stop at too many prefixes", sessions::their_limit),
     Row::all("they shut down with a message", sessions::their_words),
@@ -99,6 +101,7 @@ const ROWS: &[Row] = &[
 
 const NO_MARKS: &str = "has no enhanced route refresh";
 const ONLY_ASKED: &str = "sends its marks where it is asked only, and we never ask";
+const NO_LONG: &str = "has no extended messages";
 const NO_BFD: &str = "has no BFD";
 
 fn main() {

@@ -1,5 +1,7 @@
 //! How sessions begin, what they carry, and how they end.
 
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -7,6 +9,8 @@ use tests::lab::packet::Packet;
 use tests::lab::wait::{SOON, eventually};
 use tests::speakers::{Kind, Session};
 use tests::wire::{THEM, THEM6, US, US6};
+use warren_bgp::message::Family;
+use warren_bgp::policy::{Action, Community, Match, Operation, PeerPolicy, Rule};
 use warren_speaker::{MaxPrefixes, PeerSettings};
 
 use crate::meeting::{
@@ -133,6 +137,34 @@ pub fn their_refresh(meeting: &Meeting) -> Result<()> {
     Ok(())
 }
 
+/// So many communities that no message of 4096 octets has room for them, both ways.
+pub fn long_attributes(meeting: &Meeting) -> Result<()> {
+    const MANY: u16 = 1100;
+    let session = Session { communities: MANY, ..Session::internal() };
+    let mut theirs = meeting.theirs(&session)?;
+    let ours = meeting.ours(&session)?;
+    let add = |n| Operation::AddCommunity(Community::Standard(64512 << 16 | u32::from(n)));
+    let rule = Rule {
+        family: Family::Ipv4Unicast,
+        matches: Match::default(),
+        action: Action::Accept((1..=MANY).map(add).collect()),
+    };
+    let policy = PeerPolicy { export: vec![rule], ..PeerPolicy::default() };
+    let peer: IpAddr = THEM.parse()?;
+    ours.speaker().set_peer_policies([(peer.into(), Arc::new(policy))].into());
+    expect_established(&ours, theirs.as_mut())?;
+    let capabilities = ours.peer(THEM)?.capabilities;
+    ensure!(capabilities.iter().any(|it| it == "extended messages"), "{capabilities:?}");
+    expect_learned(&ours, THEIRS, THEM)?;
+    expect_announced(theirs.as_mut(), &[OURS])?;
+    let seen = messages(&meeting.capture.packets()?);
+    for from in [US[0], THEM] {
+        let is_long = |it: &&Message| it.from == from && it.kind == UPDATE && it.length > 4096;
+        ensure!(seen.iter().any(|it| is_long(&it)), "{from} has sent {seen:?}");
+    }
+    Ok(())
+}
+
 /// That this speaker has sent a beginning, routes, and an end (RFC 7313, 4), in this order.
 fn expect_marks(meeting: &Meeting, from: &str) -> Result<()> {
     let wanted = [(ROUTE_REFRESH, 1), (UPDATE, 0), (ROUTE_REFRESH, 2)];
@@ -156,6 +188,8 @@ struct Message {
     from: String,
     /// Its type (RFC 4271, 4.1).
     kind: u8,
+    /// Header included.
+    length: u16,
     /// Where the subtype of a ROUTE-REFRESH is (RFC 7313, 3.2).
     subtype: u8,
 }
@@ -167,13 +201,14 @@ fn messages(packets: &[Packet]) -> Vec<Message> {
         let header = packet.payload.get(12).map_or(0, |it| usize::from(it >> 4) * 4);
         let mut rest = packet.payload.get(header..).unwrap_or_default();
         while rest.len() >= 19 && rest.starts_with(&[0xff; 16]) {
+            let length = u16::from_be_bytes([rest[16], rest[17]]);
             seen.push(Message {
+                length,
                 from: packet.headers[0].source.to_string(),
                 kind: rest[18],
                 subtype: rest.get(21).copied().unwrap_or_default(),
             });
-            let length = usize::from(u16::from_be_bytes([rest[16], rest[17]]));
-            rest = rest.get(length.max(19)..).unwrap_or_default();
+            rest = rest.get(usize::from(length).max(19)..).unwrap_or_default();
         }
     }
     seen

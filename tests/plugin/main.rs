@@ -19,6 +19,7 @@ mod engines;
 mod faults;
 mod kills;
 mod limits;
+mod registers;
 mod runtime;
 mod state;
 mod traced;

@@ -171,6 +171,15 @@ impl Runtime {
         Ok(())
     }
 
+    /// A GC for which only these containers' interfaces are valid.
+    pub fn gc(&self, valid: &[&str]) -> Result<Outcome> {
+        let mut netconf = self.node.netconf();
+        let attachment = |id: &&str| json!({"containerID": id, "ifname": "eth0"});
+        netconf["cniVersion"] = "1.1.0".into();
+        netconf["cni.dev/valid-attachments"] = valid.iter().map(attachment).collect();
+        run(&mut self.node.cni_command("GC", "", &[])?, &netconf.to_string())
+    }
+
     /// That the sandbox is connected, and that it is the only one that is.
     pub fn expect_connected_alone(&self, sandbox: &Sandbox, answer: &Value) -> Result<()> {
         self.expect_connected(sandbox, answer)?;

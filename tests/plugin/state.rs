@@ -1,8 +1,8 @@
 //! Each file of the run directory is damaged or replaced while a pod is connected. What follows is a
 //! clear error or nothing at all, and never a second use of the pod's address.
 
-use std::fs;
-use std::os::unix::fs::{chown, symlink};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,7 +21,15 @@ pub fn trials() -> Vec<Trial> {
         trial("a damaged node description is named, and pods can still be deleted", description),
         trial("a lock that is none is named, and nothing happens without it", lock),
         trial("a damaged record keeps its address, and the pod can be deleted", record),
-        trial("a directory that is none, or is another's, is named", directories),
+        trial("a directory that is none, or is others' to change, is named", directories),
+        trial(
+            "the run directory itself is not relied on where others can change it",
+            run_directory,
+        ),
+        trial(
+            "a GC keeps the address of a record that it cannot read, and removes the rest",
+            forgotten,
+        ),
         trial("without any record no address is used twice either", no_record),
         trial("what a pod asks for is named where it is damaged", wishes),
         trial("what is wrong with the place where the agent listens stops no pod", reports),
@@ -38,6 +46,8 @@ enum Damage {
     Future,
     /// It belongs to another user.
     Foreign,
+    /// Everybody can write to it.
+    Writable,
     Directory,
     File,
     Pipe,
@@ -45,120 +55,226 @@ enum Damage {
     Link,
 }
 
+/// What is damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
+    RunDirectory,
+    /// The node description.
+    Description,
+    /// What a pod asks for.
+    Wishes,
+    /// Where the agent listens.
+    Reports,
+    Lock,
+    /// The directory of all that is known of addresses.
+    Addresses,
+    /// The directory of the records.
+    Records,
+    /// The directory of the markers.
+    Markers,
+    /// The first pod's record.
+    Record,
+}
+
 /// What a command says of it: none, if it succeeds.
 type Says = Option<&'static str>;
 
 const FOREIGN: Says = Some("it belongs to user 1000 instead of root");
+const WRITABLE: Says = Some("others than its owner can write to it (mode ");
 const DIRECTORY: Says = Some("it is a directory instead of a file");
 const PIPE: Says = Some("it is a pipe instead of a file");
 const LINK: Says = Some("it is a symbolic link instead of a file");
 const TORN: Says = Some("is not a node description: EOF while parsing");
+const TORN_WISHES: Says = Some("does not say what addresses a pod asks for: EOF while parsing");
 const FUTURE: Says = Some("has format version 99, this program reads up to ");
+const FILE_FOR_DIRECTORY: Says = Some("it is a file instead of a directory");
+const LINK_TO_DIRECTORY: Says = Some("it is a symbolic link instead of a directory");
 
-fn description(lab: &Lab) -> Result<()> {
+/// How something is damaged; what an ADD of another pod then says of it, and what a DEL of this one.
+type Case = (Damage, Says, Says);
+
+/// What holds of which things. Of some it does not matter how they are where nothing is looked up there.
+const TABLE: &[(&[What], &[Case])] = &[
+    (
+        &[What::RunDirectory, What::Addresses, What::Records],
+        &[
+            (Damage::Foreign, FOREIGN, FOREIGN),
+            (Damage::Writable, WRITABLE, WRITABLE),
+            (Damage::File, FILE_FOR_DIRECTORY, FILE_FOR_DIRECTORY),
+            (Damage::Link, LINK_TO_DIRECTORY, LINK_TO_DIRECTORY),
+        ],
+    ),
+    (
+        &[What::Markers],
+        &[
+            (Damage::Foreign, FOREIGN, None),
+            (Damage::Writable, WRITABLE, None),
+            (Damage::File, FILE_FOR_DIRECTORY, FILE_FOR_DIRECTORY),
+            (Damage::Link, LINK_TO_DIRECTORY, None),
+        ],
+    ),
+    (
+        &[What::Lock],
+        &[
+            (Damage::Foreign, FOREIGN, FOREIGN),
+            (Damage::Writable, WRITABLE, WRITABLE),
+            (Damage::Directory, DIRECTORY, DIRECTORY),
+            (Damage::Pipe, PIPE, PIPE),
+            (Damage::Link, LINK, LINK),
+        ],
+    ),
+    (
+        &[What::Description],
+        &[
+            (Damage::Truncated, TORN, None),
+            (Damage::Empty, TORN, None),
+            (Damage::Future, FUTURE, None),
+        ],
+    ),
+    (
+        &[What::Wishes],
+        &[(Damage::Truncated, TORN_WISHES, None), (Damage::Empty, TORN_WISHES, None)],
+    ),
+    (
+        &[What::Description, What::Wishes],
+        &[
+            (Damage::Foreign, FOREIGN, None),
+            (Damage::Writable, WRITABLE, None),
+            (Damage::Directory, DIRECTORY, None),
+            (Damage::Pipe, PIPE, None),
+            (Damage::Link, LINK, None),
+        ],
+    ),
+    (
+        &[What::Reports],
+        &[
+            (Damage::File, None, None),
+            (Damage::Foreign, None, None),
+            (Damage::Writable, None, None),
+            (Damage::Directory, None, None),
+            (Damage::Pipe, None, None),
+            (Damage::Link, None, None),
+        ],
+    ),
+    (
+        &[What::Record],
+        &[
+            (Damage::Truncated, None, None),
+            (Damage::Empty, None, None),
+            (Damage::Future, None, None),
+            (Damage::Foreign, None, None),
+            (Damage::Writable, None, None),
+            (Damage::Directory, None, None),
+            (Damage::Link, None, LINK),
+        ],
+    ),
+];
+
+/// What a CHECK says of a damaged record, and a GC.
+const RECORDS: &[(Damage, Says)] = &[
+    (Damage::Truncated, Some("is not a record: EOF while parsing")),
+    (Damage::Empty, Some("is not a record: EOF while parsing")),
+    (Damage::Future, FUTURE),
+    (Damage::Foreign, FOREIGN),
+    (Damage::Writable, WRITABLE),
+    (Damage::Directory, DIRECTORY),
+    (Damage::Link, LINK),
+];
+
+impl What {
+    /// Where it is while `sandbox` is connected.
+    fn path(self, runtime: &Runtime, sandbox: &Sandbox) -> Result<PathBuf> {
+        let run_dir = runtime.run_dir();
+        Ok(match self {
+            Self::RunDirectory => run_dir.path().to_owned(),
+            Self::Description => run_dir.node_description(),
+            Self::Wishes => run_dir.wishes("default", "other").context("no name of a pod")?,
+            Self::Reports => run_dir.reports(),
+            Self::Lock => run_dir.ipam().join("lock"),
+            Self::Addresses => run_dir.ipam(),
+            Self::Records => run_dir.ipam().join("addresses"),
+            Self::Markers => run_dir.ipam().join("freed"),
+            Self::Record => record_of(runtime, sandbox)?,
+        })
+    }
+}
+
+/// All that the table says of these.
+fn play_all(lab: &Lab, damaged: &[What]) -> Result<()> {
     let runtime = Runtime::new(lab)?;
-    let path = runtime.run_dir().node_description();
-    for (damage, add) in [
-        (Damage::Truncated, TORN),
-        (Damage::Empty, TORN),
-        (Damage::Future, FUTURE),
-        (Damage::Foreign, FOREIGN),
-        (Damage::Directory, DIRECTORY),
-        (Damage::Pipe, PIPE),
-        (Damage::Link, LINK),
-    ] {
-        play(&runtime, |_| Ok(path.clone()), damage, add, None)?;
+    let wishes = runtime.run_dir().wishes("default", "other").context("no name of a pod")?;
+    fs::create_dir_all(wishes.parent().context("no directory")?)?;
+    fs::write(&wishes, r#"{"pools":["172.16.0.0/16"]}"#)?;
+    let _agent = UnixDatagram::bind(runtime.run_dir().reports())?;
+    for (those, cases) in TABLE {
+        for what in those.iter().filter(|what| damaged.contains(what)) {
+            for (damage, add, del) in *cases {
+                play(&runtime, *what, *damage, *add, *del)?;
+            }
+        }
     }
     Ok(())
+}
+
+fn description(lab: &Lab) -> Result<()> {
+    play_all(lab, &[What::Description])
 }
 
 fn wishes(lab: &Lab) -> Result<()> {
-    let runtime = Runtime::new(lab)?;
-    let path = runtime.run_dir().wishes("default", "other").context("no name of a pod")?;
-    fs::create_dir_all(path.parent().context("no directory")?)?;
-    fs::write(&path, r#"{"pools":["172.16.0.0/16"]}"#)?;
-    let torn = Some("does not say what addresses a pod asks for: EOF while parsing");
-    for (damage, add) in [
-        (Damage::Truncated, torn),
-        (Damage::Empty, torn),
-        (Damage::Foreign, FOREIGN),
-        (Damage::Directory, DIRECTORY),
-        (Damage::Pipe, PIPE),
-        (Damage::Link, LINK),
-    ] {
-        play(&runtime, |_| Ok(path.clone()), damage, add, None)?;
-    }
-    Ok(())
+    play_all(lab, &[What::Wishes])
 }
 
 fn reports(lab: &Lab) -> Result<()> {
-    let runtime = Runtime::new(lab)?;
-    let path = runtime.run_dir().reports();
-    let _agent = UnixDatagram::bind(&path)?;
-    for damage in [Damage::File, Damage::Foreign, Damage::Directory, Damage::Pipe, Damage::Link] {
-        play(&runtime, |_| Ok(path.clone()), damage, None, None)?;
-    }
-    Ok(())
+    play_all(lab, &[What::Reports])
 }
 
 fn lock(lab: &Lab) -> Result<()> {
-    let runtime = Runtime::new(lab)?;
-    let path = runtime.run_dir().ipam().join("lock");
-    for (damage, says) in [
-        (Damage::Foreign, FOREIGN),
-        (Damage::Directory, DIRECTORY),
-        (Damage::Pipe, PIPE),
-        (Damage::Link, LINK),
-    ] {
-        play(&runtime, |_| Ok(path.clone()), damage, says, says)?;
-    }
-    Ok(())
+    play_all(lab, &[What::Lock])
 }
 
 fn record(lab: &Lab) -> Result<()> {
-    let runtime = Runtime::new(lab)?;
-    for (damage, check, del) in [
-        (Damage::Truncated, "is not a record: EOF while parsing", None),
-        (Damage::Empty, "is not a record: EOF while parsing", None),
-        (Damage::Future, FUTURE.unwrap_or_default(), None),
-        (Damage::Foreign, FOREIGN.unwrap_or_default(), None),
-        (Damage::Directory, DIRECTORY.unwrap_or_default(), None),
-        (Damage::Link, LINK.unwrap_or_default(), LINK),
-    ] {
-        let path = |sandbox: &Sandbox| record_of(&runtime, sandbox);
-        let pod = play(&runtime, path, damage, None, del)?;
-        // Once more for what says what is in it.
-        let answer = runtime.add(&pod)?;
-        let path = record_of(&runtime, &pod)?;
-        let mend = inflict(&path, damage, runtime.node.directory())?;
-        let outcome = runtime.call("CHECK", &pod, &answer)?;
-        expect_error(&outcome, check, &path).with_context(|| format!("{damage:?}"))?;
-        mend()?;
-        runtime.del(&pod)?;
-        runtime.end(&pod)?;
-        runtime.expect_nothing_left()?;
-    }
-    Ok(())
+    play_all(lab, &[What::Record])
+}
+
+fn run_directory(lab: &Lab) -> Result<()> {
+    play_all(lab, &[What::RunDirectory])
 }
 
 fn directories(lab: &Lab) -> Result<()> {
+    play_all(lab, &[What::Addresses, What::Records, What::Markers])
+}
+
+/// What CHECK and GC say of a damaged record, and that a GC goes on with the others.
+fn forgotten(lab: &Lab) -> Result<()> {
     let runtime = Runtime::new(lab)?;
-    let file = Some("it is a file instead of a directory");
-    let link = Some("it is a symbolic link instead of a directory");
-    let ipam = runtime.run_dir().ipam();
-    for path in [ipam.clone(), ipam.join("addresses")] {
-        for (damage, says) in
-            [(Damage::Foreign, FOREIGN), (Damage::File, file), (Damage::Link, link)]
-        {
-            play(&runtime, |_| Ok(path.clone()), damage, says, says)?;
+    for (damage, says) in RECORDS {
+        let says = says.unwrap_or_default();
+        let context = || format!("a record is {damage:?}");
+        let pods = ["a", "b", "c"].map(|name| runtime.sandbox(name));
+        let [before, damaged, after] =
+            pods.into_iter().collect::<Result<Vec<_>>>()?.try_into().ok().context("three")?;
+        let mut answers = Vec::new();
+        for pod in [&before, &damaged, &after] {
+            answers.push(runtime.add(pod)?);
         }
-    }
-    let path = ipam.join("freed");
-    // Where nothing is looked up there, it does not matter.
-    for (damage, says, del) in
-        [(Damage::Foreign, FOREIGN, None), (Damage::File, file, file), (Damage::Link, link, None)]
-    {
-        play(&runtime, |_| Ok(path.clone()), damage, says, del)?;
+        let path = record_of(&runtime, &damaged)?;
+        let mend = inflict(&path, *damage, runtime.node.directory())?;
+        expect_error(&runtime.call("CHECK", &damaged, &answers[1])?, says, &path)
+            .with_context(context)?;
+        expect_error(&runtime.gc(&[])?, says, &path).with_context(context)?;
+        // The others are gone; its own address stays in use, and its pod connected.
+        let kept: Vec<_> = runtime.entries()?.iter().map(|entry| entry.address).collect();
+        ensure!(kept == [address(&answers[1])?], "{}: {kept:?}", context());
+        ensure!(runtime.node.ping(kept[0], 1)?.all_answered(), "{}", context());
+        let next = runtime.sandbox("next")?;
+        let answer = runtime.add(&next).with_context(context)?;
+        ensure!(address(&answer)? != kept[0], "{}: {answer}", context());
+        mend()?;
+        runtime.gc(&[])?.ok().with_context(context)?;
+        runtime.expect_nothing_left().with_context(context)?;
+        for pod in [&before, &damaged, &after, &next] {
+            runtime.end(pod)?;
+        }
     }
     Ok(())
 }
@@ -187,7 +303,14 @@ fn markers(lab: &Lab) -> Result<()> {
     // Two addresses: each is used again before long.
     runtime.describe(&["172.16.52.128/31"], &[])?;
     let freed = runtime.run_dir().ipam().join("freed");
-    for damage in [Damage::Empty, Damage::Foreign, Damage::Directory, Damage::Link, Damage::Pipe] {
+    for damage in [
+        Damage::Empty,
+        Damage::Foreign,
+        Damage::Writable,
+        Damage::Directory,
+        Damage::Link,
+        Damage::Pipe,
+    ] {
         for _ in 0..2 {
             let pod = runtime.sandbox("earlier")?;
             runtime.add(&pod)?;
@@ -213,19 +336,12 @@ fn markers(lab: &Lab) -> Result<()> {
     runtime.expect_nothing_left()
 }
 
-/// Connects a pod, damages what `path` says, adds another pod and deletes the first one: what each of
-/// these commands has to say is given. Then the damage is mended, and all is well. Returns a sandbox
-/// that is not connected.
-fn play(
-    runtime: &Runtime,
-    path: impl Fn(&Sandbox) -> Result<PathBuf>,
-    damage: Damage,
-    add: Says,
-    del: Says,
-) -> Result<Sandbox> {
+/// Connects a pod, damages something, adds another pod and deletes the first one: what each of
+/// these commands has to say is given. Then the damage is mended, and all is well.
+fn play(runtime: &Runtime, what: What, damage: Damage, add: Says, del: Says) -> Result<()> {
     let (first, other) = (runtime.sandbox("first")?, runtime.sandbox("other")?);
     let answer = runtime.add(&first)?;
-    let path = path(&first)?;
+    let path = what.path(runtime, &first)?;
     let context = || format!("{} is {damage:?}", path.display());
 
     let mend = inflict(&path, damage, runtime.node.directory())?;
@@ -254,7 +370,7 @@ fn play(
     runtime.expect_connected_alone(&other, &answer).with_context(context)?;
     runtime.del(&other)?;
     runtime.end(&other)?;
-    Ok(first)
+    runtime.end(&first)
 }
 
 /// That a command failed for what is at `path`, in these words.
@@ -284,8 +400,11 @@ fn inflict(
 ) -> Result<impl FnOnce() -> Result<()> + use<>> {
     let kept = keep.join("kept");
     let context = || format!("cannot damage {}", path.display());
-    if matches!(damage, Damage::Foreign) {
+    let mode = fs::symlink_metadata(path).with_context(context)?.permissions().mode();
+    if let Damage::Foreign = damage {
         chown(path, Some(1000), None).with_context(context)?;
+    } else if let Damage::Writable = damage {
+        fs::set_permissions(path, Permissions::from_mode(mode | 0o002)).with_context(context)?;
     } else {
         fs::rename(path, &kept).with_context(context)?;
         let content = || fs::read_to_string(&kept).with_context(context);
@@ -309,15 +428,19 @@ fn inflict(
                 run(Command::new("mkfifo").arg(path), "")?.ok()?;
                 Ok(())
             }
-            Damage::Foreign => bail!("a file that is another's is the same file"),
+            Damage::Foreign | Damage::Writable => bail!("it would be the same file"),
         }
         .with_context(context)?;
     }
     let path = path.to_owned();
     Ok(move || {
         let Ok(now) = fs::symlink_metadata(&path) else { return Ok(()) };
-        if matches!(damage, Damage::Foreign) {
-            return Ok(chown(&path, Some(0), None)?);
+        match damage {
+            Damage::Foreign => return Ok(chown(&path, Some(0), None)?),
+            Damage::Writable => {
+                return Ok(fs::set_permissions(&path, Permissions::from_mode(mode))?);
+            }
+            _ => {}
         }
         if now.is_dir() {
             fs::remove_dir_all(&path)?

@@ -13,7 +13,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 use tests::lab::command::Outcome;
 
-use registers::Registers;
+use crate::registers::Registers;
 
 /// A system call that the program is about to make.
 #[derive(Debug, Clone, Copy)]
@@ -134,79 +134,6 @@ fn follow(pid: Pid, decide: &mut impl FnMut(&Call) -> Fate) -> Result<ExitStatus
             // It has just been killed.
             Ok(()) | Err(Errno::ESRCH) => {}
             Err(error) => return Err(error).context("cannot let the plugin go on"),
-        }
-    }
-}
-
-/// The registers that a system call is made with: the one thing here that each processor has its
-/// own of.
-#[cfg(target_arch = "x86_64")]
-mod registers {
-    use anyhow::{Context, Result};
-    use nix::errno::Errno;
-    use nix::libc::user_regs_struct;
-    use nix::sys::ptrace;
-    use nix::unistd::Pid;
-
-    pub struct Registers {
-        pid: Pid,
-        values: user_regs_struct,
-    }
-
-    impl Registers {
-        pub fn of(pid: Pid) -> Result<Self> {
-            let values = ptrace::getregs(pid).context("cannot read the plugin's registers")?;
-            Ok(Self { pid, values })
-        }
-
-        /// Number and arguments, before the call.
-        pub fn call(&self) -> (i64, [u64; 6]) {
-            let user_regs_struct { orig_rax, rdi, rsi, rdx, r10, r8, r9, .. } = self.values;
-            (orig_rax.cast_signed(), [rdi, rsi, rdx, r10, r8, r9])
-        }
-
-        /// Before the call: none is made.
-        pub fn make_no_call(mut self) -> Result<()> {
-            self.values.orig_rax = u64::MAX;
-            self.write()
-        }
-
-        /// After the call: what it returns.
-        pub fn return_error(mut self, error: Errno) -> Result<()> {
-            self.values.rax = (-i64::from(error as i32)).cast_unsigned();
-            self.write()
-        }
-
-        fn write(self) -> Result<()> {
-            ptrace::setregs(self.pid, self.values).context("cannot write the plugin's registers")
-        }
-    }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-mod registers {
-    use anyhow::{Result, bail};
-    use nix::errno::Errno;
-    use nix::unistd::Pid;
-
-    /// Without them a program can be killed at a system call, and that is all.
-    pub struct Registers;
-
-    impl Registers {
-        pub fn of(_: Pid) -> Result<Self> {
-            Ok(Self)
-        }
-
-        pub fn call(&self) -> (i64, [u64; 6]) {
-            (-1, [0; 6])
-        }
-
-        pub fn make_no_call(self) -> Result<()> {
-            bail!("system calls can be made to fail on x86_64 only")
-        }
-
-        pub fn return_error(self, _: Errno) -> Result<()> {
-            self.make_no_call()
         }
     }
 }

@@ -190,15 +190,19 @@ fn del_succeeds_in_whatever_state_the_world_is() {
     let (sandbox, call, _) = add();
     sandbox.ip("link del eth0");
     del(&call);
-    // The interface renamed or moved, and with it the record gone or there.
-    for record_goes in [false, true] {
+    let damage = || {
+        for file in std::fs::read_dir(&records).unwrap() {
+            std::fs::write(file.unwrap().path(), "{").unwrap();
+        }
+    };
+    let lose = || std::fs::remove_dir_all(&records).unwrap();
+    // The interface renamed or moved, and with it the record there, damaged or gone.
+    for change_record in [&|| (), &damage, &lose] as [&dyn Fn(); 3] {
         let elsewhere = Sandbox::new();
         for change in ["name cali0".to_owned(), format!("netns {}", elsewhere.path())] {
             let (sandbox, call, _) = add();
             ip(&format!("link set calic440f455693 {change}"));
-            if record_goes {
-                std::fs::remove_dir_all(&records).unwrap();
-            }
+            change_record();
             del(&call);
             assert!(!sandbox.ip("-o link").contains("eth0"), "{change}");
         }
@@ -208,14 +212,11 @@ fn del_succeeds_in_whatever_state_the_world_is() {
         assert!(!elsewhere.ip("-o link").contains("eth0"));
     }
     // The record damaged; gone; gone with no other sign of the pod's name than the result.
-    let (_sandbox, call, _) = add();
-    for file in std::fs::read_dir(&records).unwrap() {
-        std::fs::write(file.unwrap().path(), "{").unwrap();
+    for change_record in [&damage, &lose] as [&dyn Fn(); 2] {
+        let (_sandbox, call, _) = add();
+        change_record();
+        del(&call);
     }
-    del(&call);
-    let (_sandbox, call, _) = add();
-    std::fs::remove_dir_all(&records).unwrap();
-    del(&call);
     let (_sandbox, call, result) = add();
     std::fs::remove_dir_all(&records).unwrap();
     del(&with_result(&Call { args: "nonsense".into(), ..call }, &result));
@@ -252,9 +253,10 @@ fn a_full_disk_keeps_pods_from_starting_and_none_from_ending() {
     // A tmpfs of its own, which only this thread and what it starts see.
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
     let run_dir = node.run_dir().path().to_str().unwrap().to_owned();
-    for arguments in
-        [&["--make-rprivate", "/"][..], &["-t", "tmpfs", "-o", "size=64k", "none", &run_dir]]
-    {
+    for arguments in [
+        &["--make-rprivate", "/"][..],
+        &["-t", "tmpfs", "-o", "size=64k,mode=755", "none", &run_dir],
+    ] {
         assert!(std::process::Command::new("mount").args(arguments).status().unwrap().success());
     }
     node.describe("172.16.52.128/26", &[]);

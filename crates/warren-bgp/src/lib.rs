@@ -22,6 +22,7 @@
 //! | 7313 | route refreshes with a beginning and an end |
 //! | 7606 | malformed attributes cost routes, not sessions |
 //! | 7607, 9774 | AS 0 and AS_SET are refused |
+//! | 8654 | messages of up to 65535 octets |
 //! | 8092 | LARGE_COMMUNITY |
 
 pub mod codec;

@@ -57,6 +57,8 @@ pub enum Capability {
     GracefulRestart(GracefulRestart),
     /// Route refreshes with a beginning and an end (RFC 7313, 3.1).
     EnhancedRouteRefresh,
+    /// Messages of up to 65535 octets (RFC 8654, 3).
+    ExtendedMessage,
     /// Four-octet AS numbers, with the sender's own (RFC 6793, 3).
     FourOctetAs(u32),
     /// One that this speaker does not use.

@@ -1,8 +1,8 @@
 //! Files that another process may read at any moment.
 
-use std::fs::{File, FileType, Metadata, OpenOptions};
+use std::fs::{DirBuilder, File, FileType, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 /// What something in the run directory has to be.
@@ -29,6 +29,11 @@ pub enum Distrust {
     /// It belongs to a user who is neither root nor this program's own, and can change it.
     #[error("it belongs to user {0} instead of root; find out why, and give it to root")]
     Owner(u32),
+    /// Its mode lets others than its owner change it.
+    #[error(
+        "others than its owner can write to it (mode {0:03o}); find out why, and chmod go-w it"
+    )]
+    Writable(u32),
 }
 
 /// Whether what has this `metadata`, which is not that of a link's target, can be relied on.
@@ -48,7 +53,31 @@ pub fn trust(metadata: &Metadata, kind: Kind) -> Result<(), Distrust> {
         return Err(Distrust::Kind { wanted, found: name_of(metadata.file_type()) });
     }
     let own = || std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == metadata.uid());
-    if metadata.uid() == 0 || own() { Ok(()) } else { Err(Distrust::Owner(metadata.uid())) }
+    if metadata.uid() != 0 && !own() {
+        return Err(Distrust::Owner(metadata.uid()));
+    }
+    let mode = metadata.mode() & 0o777;
+    if mode & 0o022 == 0 { Ok(()) } else { Err(Distrust::Writable(mode)) }
+}
+
+/// Whether there is a directory at `path`.
+///
+/// # Errors
+/// As examining it does, with [`Distrust`] as the reason where it cannot be relied on.
+pub fn is_directory(path: &Path) -> io::Result<bool> {
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        found => trust(&found?, Kind::Directory).map(|()| true).map_err(io::Error::other),
+    }
+}
+
+/// Makes the directory at `path` and what is missing above it, for others to read, whatever the
+/// process's umask would let them do besides.
+///
+/// # Errors
+/// Any I/O error, but that it is there.
+pub fn create_directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o755).create(path)
 }
 
 fn name_of(kind: FileType) -> &'static str {
@@ -109,7 +138,7 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 
 fn replace_inner(path: &Path, content: &[u8]) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(directory)?;
+    create_directory(directory)?;
     let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(directory)?;
     file.write_all(content)?;
     file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
@@ -137,7 +166,7 @@ mod tests {
 
     #[test]
     fn what_is_no_file_or_anothers_is_not_read_and_the_reason_names_it() {
-        use std::os::unix::fs::{chown, symlink};
+        use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
@@ -157,6 +186,12 @@ mod tests {
             let error = super::read(&path(name)).unwrap_err().to_string();
             assert!(error.contains(words), "{name}: {error}");
         }
+        for (mode, words) in [(0o664, "mode 664"), (0o602, "mode 602")] {
+            std::fs::set_permissions(path("file"), PermissionsExt::from_mode(mode)).unwrap();
+            let error = super::read(&path("file")).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
+        std::fs::set_permissions(path("file"), PermissionsExt::from_mode(0o644)).unwrap();
         // Only root can give a file away; for others there is nothing to test.
         if chown(path("file"), Some(1000), None).is_ok() {
             let error = super::read(&path("file")).unwrap_err().to_string();

@@ -1,6 +1,9 @@
 //! Where the run state of one node lies.
 
+use std::io;
 use std::path::{Path, PathBuf};
+
+use crate::file;
 
 /// The run directory where nothing else is configured. It is on a tmpfs, so that what it says of
 /// pods dies with the pods at a reboot.
@@ -13,6 +16,14 @@ pub const ENV: &str = "WARREN_RUN_DIR";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunDir(PathBuf);
 
+/// The run directory is something that cannot be relied on: what is in it may be anybody's.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot use the run directory {}: {source}", path.display())]
+pub struct Unusable {
+    path: PathBuf,
+    source: io::Error,
+}
+
 impl RunDir {
     /// The run directory at `path`, which need not exist yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
@@ -22,6 +33,15 @@ impl RunDir {
     /// The directory itself.
     pub fn path(&self) -> &Path {
         &self.0
+    }
+
+    /// Whether it can be relied on, as far as it is there: a directory that only root can change.
+    ///
+    /// # Errors
+    /// See [`Unusable`].
+    pub fn examine(&self) -> Result<(), Unusable> {
+        let unusable = |source| Unusable { path: self.0.clone(), source };
+        file::is_directory(&self.0).map(drop).map_err(unusable)
     }
 
     /// The [node description](crate::node::NodeDescription) that the agent writes for the plugin.

@@ -11,6 +11,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, warn};
 use warren_types::control::{Request, Response};
+use warren_types::file;
 use warren_types::run_dir::RunDir;
 
 /// A request is a word; more than this is none.
@@ -36,6 +37,7 @@ pub struct Query {
 /// # Errors
 /// Another agent answers there, or the socket cannot be made.
 pub async fn listen(run_dir: &RunDir) -> anyhow::Result<mpsc::Receiver<Query>> {
+    run_dir.examine()?;
     let path = run_dir.agent_socket();
     let listener =
         bind(&path).await.with_context(|| format!("cannot listen at {}", path.display()))?;
@@ -53,7 +55,7 @@ async fn bind(path: &Path) -> anyhow::Result<UnixListener> {
         _ => {}
     }
     if let Some(directory) = path.parent() {
-        std::fs::create_dir_all(directory)?;
+        file::create_directory(directory)?;
     }
     let listener = UnixListener::bind(path)?;
     // Peers, prefixes and reasons are the business of the node's administrator.

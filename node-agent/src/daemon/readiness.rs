@@ -1,5 +1,7 @@
 //! When the node counts as ready.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use warren_bgp::session::State;
@@ -10,30 +12,46 @@ use warren_speaker::PeerSnapshot;
 /// neighbour is dead for good must not stay unready for ever.
 const ALL_PEERS: Duration = Duration::from_secs(30);
 
-/// Remembers since when the agent runs and whether all peers were there once.
+/// How long a peer that restarts counts as Established while its routes are kept (RFC 4724, 4.2): to
+/// this node's pods nothing has changed. An agent takes a second or two to be back. A peer that is cut off
+/// has its routes kept for longer, but an operator is to hear of it.
+const RESTART: Duration = Duration::from_secs(10);
+
+/// Remembers since when the agent runs, whether all peers were there once, and who restarts.
 #[derive(Debug)]
 pub struct Readiness {
     started: Instant,
     all_were_established: bool,
+    /// The peers that are not Established while their routes are kept, and since when they were not.
+    restarting: BTreeMap<IpAddr, Instant>,
 }
 
 impl Readiness {
     /// For an agent that starts at `now`.
     pub fn new(now: Instant) -> Self {
-        Self { started: now, all_were_established: false }
+        Self { started: now, all_were_established: false, restarting: BTreeMap::new() }
     }
 
     /// Why the node is not ready as far as BGP goes, in one sentence that names the peers. For the
-    /// first 30 s, and until then, all peers must be Established; later on one is enough.
-    ///
-    /// A dynamic neighbour that is not there is not missing.
+    /// first 30 s, and until then, all peers must be Established; later on one is enough. One that
+    /// restarts counts for a while longer. A dynamic neighbour that is not there is not missing.
     pub fn bgp(&mut self, peers: &[PeerSnapshot], now: Instant) -> Option<String> {
-        let is_expected =
-            |it: &&PeerSnapshot| it.template.is_none() || it.state == State::Established;
+        let is_kept =
+            |peer: &&PeerSnapshot| peer.state != State::Established && peer.prefixes_stale > 0;
+        let kept = peers.iter().filter(is_kept).map(|peer| peer.address);
+        self.restarting =
+            kept.map(|peer| (peer, self.restarting.get(&peer).copied().unwrap_or(now))).collect();
+        let restarts = |peer: &PeerSnapshot| {
+            let since = self.restarting.get(&peer.address);
+            since.is_some_and(|since| now.duration_since(*since) < RESTART)
+        };
+        let is_expected = |it: &&PeerSnapshot| {
+            it.template.is_none() || it.state == State::Established || restarts(it)
+        };
         let peers: Vec<&PeerSnapshot> = peers.iter().filter(is_expected).collect();
         let missing: Vec<String> = peers
             .iter()
-            .filter(|peer| peer.state != State::Established)
+            .filter(|peer| peer.state != State::Established && !restarts(peer))
             .map(|peer| peer.address.to_string())
             .collect();
         if missing.is_empty() {
@@ -125,5 +143,25 @@ mod tests {
             readiness.bgp(&[peer(1, State::Active), dynamic(State::Established)], now),
             None
         );
+    }
+
+    #[test]
+    fn a_peer_that_restarts_leaves_the_node_ready_for_a_while_as_its_routes_are_kept() {
+        let now = Instant::now();
+        let mut readiness = Readiness::new(now);
+        let there = [peer(1, State::Established)];
+        let restarts = [PeerSnapshot { prefixes_stale: 1, ..peer(1, State::Active) }];
+        let missing = Some("BGP not established with 10.20.1.1".to_owned());
+        assert_eq!(readiness.bgp(&there, now), None);
+        assert_eq!(readiness.bgp(&restarts, now), None);
+        let second = Duration::from_secs(1);
+        assert_eq!(readiness.bgp(&restarts, now + RESTART - second), None);
+        assert_eq!(readiness.bgp(&restarts, now + RESTART), missing, "it does not come back");
+        // The next restart is another one.
+        assert_eq!(readiness.bgp(&there, now + RESTART), None);
+        assert_eq!(readiness.bgp(&restarts, now + RESTART * 2), None);
+        // Without its routes it is missing at once.
+        let gone = [peer(1, State::Active)];
+        assert_eq!(readiness.bgp(&gone, now + RESTART * 2), missing);
     }
 }

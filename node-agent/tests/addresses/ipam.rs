@@ -1,8 +1,9 @@
 //! `agent ipam` against the kernel, while no agent runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -184,20 +185,21 @@ fn each_difference_is_named_and_what_can_be_mended_is() {
     node.ip("route add 172.16.52.181 dev cali0123456789a scope link");
 
     let mendable = ["leaked", "route", "stray"];
-    let others = ["damaged", "doubled", "foreign", "outside", "renamed", "unknown"];
-    let with = |state: &str, more: &[(&str, &str)]| -> BTreeMap<String, String> {
+    let forced = ["damaged", "unrecorded"];
+    let others = ["doubled", "foreign", "outside", "renamed", "unknown"];
+    let with = |state: &str, if_forced: &str| -> BTreeMap<String, String> {
         let mended = mendable.map(|kind| (kind, state));
         let stay = others.map(|kind| (kind, "stays"));
-        let all = mended.into_iter().chain(stay).chain(more.iter().copied());
+        let all = mended.into_iter().chain(stay).chain(forced.map(|kind| (kind, if_forced)));
         all.map(|(kind, state)| (kind.to_owned(), state.to_owned())).collect()
     };
     let before = node.picture();
     let (code, found) = node.differences(&["check"]);
-    assert_eq!((code, found), (Some(1), with("mendable", &[("unrecorded", "stays")])));
+    assert_eq!((code, found), (Some(1), with("mendable", "stays")));
     let (code, found) = node.differences(&["repair", "--dry-run"]);
-    assert_eq!((code, found), (Some(0), with("mendable", &[("unrecorded", "stays")])));
+    assert_eq!((code, found), (Some(0), with("mendable", "stays")));
     let (_, found) = node.differences(&["repair", "--dry-run", "--force"]);
-    assert_eq!(found, with("mendable", &[("unrecorded", "mendable")]));
+    assert_eq!(found, with("mendable", "mendable"));
     assert_eq!(node.picture(), before, "nothing was to be touched");
     let (_, text) = node.ipam(&["check"]);
     for sentence in [
@@ -216,17 +218,28 @@ fn each_difference_is_named_and_what_can_be_mended_is() {
     }
 
     let (code, found) = node.differences(&["repair"]);
-    assert_eq!((code, found), (Some(0), with("mended", &[("unrecorded", "stays")])));
+    assert_eq!((code, found), (Some(0), with("mended", "stays")));
     assert!(node.ip(&format!("route show {address}")).contains(&route));
     assert_eq!(node.ip("route show 172.16.52.180"), "");
     let (_, found) = node.differences(&["check"]);
-    assert_eq!(
-        found.keys().map(String::as_str).collect::<Vec<_>>(),
-        [&others[..], &["unrecorded"]].concat()
-    );
+    let left: BTreeSet<_> = found.keys().map(String::as_str).collect();
+    assert_eq!(left, others.into_iter().chain(forced).collect());
+    let damaged = node.entry("damaged");
     let (_, found) = node.differences(&["repair", "--force"]);
-    assert_eq!(found["unrecorded"], "mended");
+    assert!(forced.iter().all(|kind| found[*kind] == "mended"), "{found:?}");
+    assert!(!node.picture().contains(&damaged.host_interface), "{}", node.picture());
     let links = node.ip("-o link");
     assert!(!links.contains(&unrecorded) && links.contains("cali0123456789a"), "{links}");
-    assert!(!node.differences(&["check"]).1.contains_key("unrecorded"));
+    let (_, found) = node.differences(&["check"]);
+    assert!(!forced.iter().any(|kind| found.contains_key(*kind)), "{found:?}");
+}
+
+#[test]
+fn a_run_directory_that_others_can_change_is_not_believed() {
+    let node = Node::new();
+    fs::set_permissions(node.run_dir.path(), PermissionsExt::from_mode(0o777)).unwrap();
+    for arguments in [["show"].as_slice(), &["check"], &["repair", "--force"]] {
+        let (code, text) = node.ipam(arguments);
+        assert!(code == Some(1) && text.contains("can write to it (mode 777)"), "{text}");
+    }
 }

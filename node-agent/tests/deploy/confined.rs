@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use super::repository;
+use super::{document, repository};
 use crate::kubernetes::server::{Server, node};
 use crate::kubernetes::{CERTIFICATE, kubeconfig};
 use crate::running::{Namespace, agent, connect_from, wait};
@@ -63,10 +63,7 @@ const CLEANUP: [(Gift, Missed); 5] = [
 
 /// The pod's description in a file of `deploy`.
 pub fn pod(file: &str) -> Value {
-    let text = read_to_string(repository("deploy").join(file)).unwrap();
-    let document = text.rsplit("\n---\n").next().unwrap();
-    let object: Value = serde_saphyr::from_str(document).unwrap();
-    object["spec"]["template"]["spec"].clone()
+    document(file)["spec"]["template"]["spec"].clone()
 }
 
 /// One container of a pod.

@@ -115,3 +115,35 @@ fn architecture() -> &'static str {
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_program_that_is_missing_where_others_are_to_be_taken_from_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let made = directory.path().join("cluster");
+        let refused = |assets: &str| {
+            let output = Command::new(source_root().join("tests/cluster/build"))
+                .arg(&made)
+                .env(ASSETS, assets)
+                .output()
+                .unwrap();
+            assert!(!output.status.success(), "{output:?}");
+            String::from_utf8(output.stderr).unwrap()
+        };
+        let assets = directory.path().to_str().unwrap();
+        for program in ["kube-apiserver", "etcd", "kubectl"] {
+            let said = refused(assets);
+            assert!(said.contains(&format!("no program {program} in {assets}")), "{said}");
+            let file = directory.path().join(program);
+            std::fs::write(&file, "").unwrap();
+            std::fs::set_permissions(&file, PermissionsExt::from_mode(0o755)).unwrap();
+        }
+        assert!(refused("assets").contains("give the whole path"));
+        assert!(!made.exists(), "nothing was to be made");
+    }
+}

@@ -58,8 +58,14 @@ fn process(namespace: &str, directory: &std::path::Path, options: &[&str]) -> Re
 
 fn configuration(session: &Session) -> String {
     let (family, them) = if session.is_ipv6() { ("ipv6", THEM6) } else { ("ipv4", THEM) };
-    let routes: String =
-        session.announce.iter().map(|it| format!("    route {it} blackhole;\n")).collect();
+    let communities: String = (1..=session.communities)
+        .map(|n| format!(" bgp_community.add(({}, {n}));", session.their_as))
+        .collect();
+    let routes: String = session
+        .announce
+        .iter()
+        .map(|it| format!("    route {it} blackhole {{{communities} }};\n"))
+        .collect();
     let mut text = format!(
         "router id {THEM};\nlog stderr all;\ndebug protocols {{ states, events }};\n\
          protocol device {{}}\nprotocol static {{\n    {family};\n{routes}}}\n"
@@ -74,6 +80,7 @@ fn configuration(session: &Session) -> String {
                 options.push_str(&words);
             }
         };
+        option(session.communities > 0, "enable extended messages on; ".to_owned());
         option(session.passive, "passive on; ".to_owned());
         option(session.clients, "rr client; ".to_owned());
         // Without the word a planned end of BFD costs the routes that a restart would keep.

@@ -137,6 +137,9 @@ fn configuration(session: &Session) -> String {
             let _ = writeln!(family, "  neighbor {us} {words}");
         };
         option("activate".to_owned());
+        if session.communities > 0 {
+            option("route-map MARKED out".to_owned());
+        }
         if session.clients {
             option("route-reflector-client".to_owned());
         }
@@ -147,7 +150,20 @@ fn configuration(session: &Session) -> String {
     for prefix in &session.announce {
         let _ = writeln!(family, "  network {prefix}");
     }
-    text + &family + " exit-address-family\n"
+    text + &family + " exit-address-family\n" + &marks(session)
+}
+
+/// The route map that adds the communities, so many at once as a line has room for.
+fn marks(session: &Session) -> String {
+    const AT_ONCE: usize = 250;
+    let mut text = String::from("exit\n");
+    let all: Vec<String> =
+        (1..=session.communities).map(|n| format!("{}:{n}", session.their_as)).collect();
+    for (n, some) in (1..).zip(all.chunks(AT_ONCE)) {
+        let _ = writeln!(text, "route-map MARKED permit {n}");
+        let _ = writeln!(text, " set community {} additive\n on-match next\nexit", some.join(" "));
+    }
+    text + "route-map MARKED permit 9999\nexit\n"
 }
 
 impl Speaker for Frr {

@@ -92,6 +92,9 @@ pub struct Session {
     pub ttl_security: bool,
     /// Whether it can do graceful restart, for this many seconds (RFC 4724).
     pub restart_time: Option<u16>,
+    /// How many communities it adds to each of its routes; with some, it can do extended messages (RFC
+    /// 8654).
+    pub communities: u16,
     /// Whether it can do enhanced route refresh (RFC 7313), where it does not anyway.
     pub enhanced_refresh: bool,
     /// Whether it gives us up when BFD does (RFC 5882); only for those that have BFD.
@@ -113,6 +116,7 @@ impl Session {
             password: None,
             ttl_security: false,
             restart_time: None,
+            communities: 0,
             enhanced_refresh: false,
             bfd: false,
         }

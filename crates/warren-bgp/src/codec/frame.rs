@@ -6,6 +6,8 @@ use super::SessionReset;
 
 /// The longest message (RFC 4271, 4.1).
 pub const MAX_MESSAGE_LEN: usize = 4096;
+/// The longest message between speakers that can take it, but for OPEN and KEEPALIVE (RFC 8654, 4).
+pub const MAX_EXTENDED_MESSAGE_LEN: usize = 65535;
 /// The length of a message's header.
 pub(crate) const HEADER_LEN: usize = 19;
 const MARKER_LEN: usize = 16;
@@ -46,15 +48,16 @@ impl MessageType {
         }
     }
 
-    /// The type with this number and how long such a message may be, header included.
-    fn from_number(number: u8) -> Option<(Self, std::ops::RangeInclusive<usize>)> {
+    /// The type with this number and how long such a message may be, header included, where one that
+    /// has no limit of its own may have `most` octets.
+    fn from_number(number: u8, most: usize) -> Option<(Self, std::ops::RangeInclusive<usize>)> {
         Some(match number {
             1 => (Self::Open, 29..=MAX_MESSAGE_LEN),
-            2 => (Self::Update, 23..=MAX_MESSAGE_LEN),
-            3 => (Self::Notification, 21..=MAX_MESSAGE_LEN),
+            2 => (Self::Update, 23..=most),
+            3 => (Self::Notification, 21..=most),
             4 => (Self::Keepalive, 19..=19),
             // What another length than 23 costs depends on what is in it (RFC 7313, 5).
-            5 => (Self::RouteRefresh, HEADER_LEN..=MAX_MESSAGE_LEN),
+            5 => (Self::RouteRefresh, HEADER_LEN..=most),
             _ => return None,
         })
     }
@@ -73,12 +76,25 @@ pub struct Frame {
 ///
 /// It holds what was pushed and not yet taken. When [`next_frame`](Self::next_frame) is called
 /// until it answers `None` after every push, that is less than one message.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Framer {
     buffer: BytesMut,
+    most: usize,
+}
+
+impl Default for Framer {
+    /// One that takes messages of up to 4096 octets.
+    fn default() -> Self {
+        Self { buffer: BytesMut::new(), most: MAX_MESSAGE_LEN }
+    }
 }
 
 impl Framer {
+    /// Takes longer messages from now on: the peer was told that it may send them (RFC 8654, 4).
+    pub fn take_extended(&mut self) {
+        self.most = MAX_EXTENDED_MESSAGE_LEN;
+    }
+
     /// Adds what was received.
     pub fn push(&mut self, octets: &[u8]) {
         self.buffer.extend_from_slice(octets);
@@ -102,10 +118,10 @@ impl Framer {
             let detail = format!("a message of type {number} cannot have {length} octets");
             SessionReset::new(1, 2, vec![high, low], detail)
         };
-        if !(HEADER_LEN..=MAX_MESSAGE_LEN).contains(&length) {
+        if !(HEADER_LEN..=self.most).contains(&length) {
             return Err(bad_length());
         }
-        let Some((kind, lengths)) = MessageType::from_number(number) else {
+        let Some((kind, lengths)) = MessageType::from_number(number, self.most) else {
             let detail = format!("there is no message type {number}");
             return Err(SessionReset::new(1, 3, vec![number], detail));
         };

@@ -20,7 +20,7 @@ pub mod refresh;
 pub mod update;
 
 pub use error::{Consequence, Malformed, SessionReset};
-pub use frame::{Frame, Framer, KEEPALIVE, MAX_MESSAGE_LEN, MessageType};
+pub use frame::{Frame, Framer, KEEPALIVE, MAX_EXTENDED_MESSAGE_LEN, MAX_MESSAGE_LEN, MessageType};
 pub use update::{Decoded, UpdateContext};
 
 #[cfg(test)]

@@ -72,6 +72,7 @@ fn from_wire(capability: &wire::Capability) -> Capability {
                 .collect(),
         }),
         wire::Capability::EnhancedRouteRefresh => Capability::EnhancedRouteRefresh,
+        wire::Capability::ExtendedMessage => Capability::ExtendedMessage,
         wire::Capability::FourOctetAs { asn } => Capability::FourOctetAs(*asn),
         _ => other(capability),
     }
@@ -108,6 +109,7 @@ fn to_wire(capability: &Capability) -> wire::Capability {
                 .collect(),
         },
         Capability::EnhancedRouteRefresh => wire::Capability::EnhancedRouteRefresh,
+        Capability::ExtendedMessage => wire::Capability::ExtendedMessage,
         Capability::FourOctetAs(asn) => wire::Capability::FourOctetAs { asn: *asn },
         Capability::Other { code, value } => {
             wire::Capability::Unknown { code: *code, data: Bytes::copy_from_slice(value) }

@@ -173,6 +173,8 @@ pub struct Negotiated {
     pub route_refresh: bool,
     /// Whether route refreshes have a beginning and an end, in both directions (RFC 7313).
     pub enhanced_refresh: bool,
+    /// Whether messages may have more than 4096 octets, in both directions (RFC 8654).
+    pub extended_messages: bool,
     /// What the peer says of its restarts, if both sides can do graceful restart.
     pub graceful_restart: Option<PeerRestart>,
 }
@@ -184,6 +186,7 @@ impl Negotiated {
             (self.four_octet_as, "four-octet AS numbers"),
             (self.route_refresh, "route refresh"),
             (self.enhanced_refresh, "enhanced route refresh"),
+            (self.extended_messages, "extended messages"),
             (self.graceful_restart.is_some(), "graceful restart"),
         ];
         let families = self.families.iter().map(|family| family.as_str());

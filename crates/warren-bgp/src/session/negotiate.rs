@@ -26,7 +26,11 @@ pub(super) fn our_open(config: &PeerConfig, plain: bool, past: Past) -> Open {
     if !plain {
         let offered = SUPPORTED_FAMILIES.into_iter().filter(|f| config.families.contains(f));
         capabilities.extend(offered.clone().map(Capability::Multiprotocol));
-        capabilities.extend([Capability::RouteRefresh, Capability::EnhancedRouteRefresh]);
+        capabilities.extend([
+            Capability::RouteRefresh,
+            Capability::EnhancedRouteRefresh,
+            Capability::ExtendedMessage,
+        ]);
         if let Some(restart) = &config.graceful_restart {
             capabilities.push(Capability::GracefulRestart(GracefulRestart {
                 restarting: past.restarting,
@@ -103,6 +107,7 @@ pub(super) fn negotiate(
         four_octet_as: both(ours, theirs, |c| matches!(c, Capability::FourOctetAs(_))),
         route_refresh: both(ours, theirs, |c| *c == Capability::RouteRefresh),
         enhanced_refresh: both(ours, theirs, |c| *c == Capability::EnhancedRouteRefresh),
+        extended_messages: both(ours, theirs, |c| *c == Capability::ExtendedMessage),
     })
 }
 

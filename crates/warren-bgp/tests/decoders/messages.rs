@@ -20,6 +20,7 @@ pub fn context(internal: bool) -> UpdateContext {
         four_octet_as: true,
         internal,
         families: vec![Family::Ipv4Unicast, Family::Ipv6Unicast],
+        extended_messages: true,
         loopback_next_hops: false,
     }
 }
@@ -79,7 +80,11 @@ fn attributes(family: Family, internal: bool) -> impl Strategy<Value = Attribute
     let more = (
         option::of((number, identifier.clone())),
         // tshark has fields of their own for the reserved ones at either end (RFC 1997).
-        btree_set(0x0001_0000..0xffff_0000_u32, 0..70),
+        // Now and then more of them than a message of 4096 octets holds (RFC 8654).
+        prop_oneof![
+            19 => btree_set(0x0001_0000..0xffff_0000_u32, 0..70),
+            1 => btree_set(0x0001_0000..0xffff_0000_u32, 1000..1300),
+        ],
         btree_set(large, 0..30),
     );
     // Of a list that takes more than 255 octets, tshark 4.0 reads an octet too early.
@@ -121,6 +126,7 @@ pub fn opens() -> impl Strategy<Value = Open> {
             let mut capabilities: Vec<_> =
                 families.iter().map(|it| Capability::Multiprotocol(*it)).collect();
             capabilities.extend([Capability::RouteRefresh, Capability::EnhancedRouteRefresh]);
+            capabilities.push(Capability::ExtendedMessage);
             if let Some((restarting, notification, restart_time, forwarding)) = restart {
                 capabilities.push(Capability::GracefulRestart(GracefulRestart {
                     restarting,

@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
-use warren_bgp::codec::{KEEPALIVE, notification, open, refresh, update};
+use warren_bgp::codec::{KEEPALIVE, MAX_MESSAGE_LEN, notification, open, refresh, update};
 use warren_bgp::message::{Capability, Family, RouteRefresh, Update};
 
 use crate::messages::{context, difference, notifications, opens, updates};
@@ -80,6 +80,7 @@ proptest! {
                     {
                         Capability::EnhancedRouteRefresh
                     }
+                    CapabilityValue::BgpExtendedMessage(_) => Capability::ExtendedMessage,
                     CapabilityValue::FourOctetAs(it) => Capability::FourOctetAs(it.asn),
                     CapabilityValue::GracefulRestart(it) => {
                         let Some(Capability::GracefulRestart(ours)) = meant
@@ -145,6 +146,8 @@ fn what_updates_say_is_what_tshark_reads() {
         let all: Vec<_> = many(updates(internal), 300)
             .iter()
             .flat_map(|meant| written(meant, internal))
+            // To tshark 4.0 an extended message (RFC 8654) is malformed.
+            .filter(|(octets, _)| octets.len() <= MAX_MESSAGE_LEN)
             .collect();
         let (octets, _): (Vec<Bytes>, Vec<Update>) = all.iter().cloned().unzip();
         let (values, complaints) = tshark::read(&octets);

@@ -36,22 +36,16 @@ pub(super) fn create_directory(path: &Path) -> Result<(), StoreError> {
 
 /// Whether there is a directory; an error if there is one that others can change, or something else.
 pub(super) fn is_directory(path: &Path) -> Result<bool, StoreError> {
-    match fs::symlink_metadata(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-        found => found
-            .and_then(|found| file::trust(&found, file::Kind::Directory).map_err(io::Error::other))
-            .map(|()| true)
-            .map_err(at("use directory", path)),
-    }
+    file::is_directory(path).map_err(at("use directory", path))
 }
 
-/// The names in a directory; none where it does not exist.
+/// The names in a directory that [`is_directory`] was asked of; none where it does not exist.
 pub(super) fn names(directory: &Path) -> Result<Vec<OsString>, StoreError> {
-    if !is_directory(directory)? {
-        return Ok(Vec::new());
-    }
-    fs::read_dir(directory)
-        .map_err(at("read directory", directory))?
+    let entries = match fs::read_dir(directory) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(at("read directory", directory))?,
+    };
+    entries
         .map(|entry| entry.map(|entry| entry.file_name()))
         .collect::<Result<_, _>>()
         .map_err(at("read directory", directory))

@@ -113,9 +113,9 @@ impl Store {
         files::create_directory(&self.directory)?;
         files::create_directory(&self.freed())?;
         files::create_directory(&self.addresses())?;
-        let _lock = files::lock(&self.lock_file())?;
+        let lock = files::lock(&self.lock_file())?;
 
-        let survey = self.survey(node)?;
+        let survey = survey(node, self.listing()?)?;
         for entry in &survey.entries {
             if entry.owner == claim.owner {
                 return Err(AllocateError::AlreadyAllocated(entry.clone()));
@@ -146,6 +146,8 @@ impl Store {
             return Err(AllocateError::NoBlock { node: node.name.clone() });
         };
         let held = self.write(&claim.owner, first, others)?;
+        // What is left to do nobody has to wait for: whoever reads these markers meanwhile ignores them.
+        drop(lock);
 
         // Last, so that a kill before leaves a marker too many and not one too few. One that cannot be
         // removed does no harm either, and the addresses are given by now.
@@ -235,6 +237,12 @@ impl Store {
     /// Any I/O error. A store that was never used is empty.
     pub fn list(&self) -> Result<Listing, StoreError> {
         files::is_directory(&self.directory)?;
+        files::is_directory(&self.addresses())?;
+        self.listing()
+    }
+
+    /// The same of directories that are what they should be.
+    fn listing(&self) -> Result<Listing, StoreError> {
         let directory = self.addresses();
         let mut listing = Listing::default();
         for file_name in files::names(&directory)? {
@@ -269,6 +277,7 @@ impl Store {
         cool_down: Duration,
     ) -> Result<Vec<IpamBlock>, StoreError> {
         let used = self.list()?.entries.iter().map(|entry| entry.address).collect();
+        files::is_directory(&self.freed())?;
         let freed = self.markers()?.into_iter().map(|(at, address)| (address, at)).collect();
         let cooled = choose::cooled(cool_down)?;
         Ok(choose::usage(space, History { used: &used, freed: &freed, cooled }))
@@ -279,21 +288,9 @@ impl Store {
     /// # Errors
     /// What [`Store::allocate`] would answer, as far as it does not depend on the claim.
     pub fn has_room(&self, node: &NodeDescription) -> Result<(), AllocateError> {
-        let survey = self.survey(node)?;
+        let survey = survey(node, self.list()?)?;
+        files::is_directory(&self.freed())?;
         choose::addresses(node, &Wishes::default(), &survey, &self.markers()?).map(drop)
-    }
-
-    /// What an allocation starts from.
-    fn survey(&self, node: &NodeDescription) -> Result<Survey, AllocateError> {
-        if node.blocks.is_empty() {
-            return Err(AllocateError::NoBlock { node: node.name.clone() });
-        }
-        let Listing { entries, unknown } = self.list()?;
-        if let Some(path) = unknown.into_iter().next() {
-            return Err(StoreError::Unknown { path }.into());
-        }
-        let used = entries.iter().map(|entry| entry.address).collect();
-        Ok(Survey { entries, used })
     }
 
     /// Runs `remove` if no record names `host_interface`, and keeps records from being made
@@ -338,8 +335,8 @@ impl Store {
         &self.directory
     }
 
-    /// When which address became free, in order. What is no marker is left alone: it can only
-    /// concern the order of reuse.
+    /// When which address became free, in order, of a directory that is what it should be. What is no
+    /// marker is left alone: it can only concern the order of reuse.
     fn markers(&self) -> Result<Vec<(u64, IpAddr)>, StoreError> {
         let names = files::names(&self.freed())?;
         let mut markers: Vec<_> =
@@ -347,4 +344,17 @@ impl Store {
         markers.sort_unstable();
         Ok(markers)
     }
+}
+
+/// What an allocation starts from.
+fn survey(node: &NodeDescription, listing: Listing) -> Result<Survey, AllocateError> {
+    if node.blocks.is_empty() {
+        return Err(AllocateError::NoBlock { node: node.name.clone() });
+    }
+    let Listing { entries, unknown } = listing;
+    if let Some(path) = unknown.into_iter().next() {
+        return Err(StoreError::Unknown { path }.into());
+    }
+    let used = entries.iter().map(|entry| entry.address).collect();
+    Ok(Survey { entries, used })
 }

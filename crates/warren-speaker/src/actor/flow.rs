@@ -9,7 +9,8 @@ use super::{Actor, Stage};
 pub(super) const OUTBOX_FULL: usize = 64 * 1024;
 
 /// Destinations taken from the RIB at once: with the attributes of this program's own routes they
-/// fill a message or two, and with the longest possible ones an outbox holds some 4 MiB.
+/// fill a message or two, and with the longest possible ones an outbox holds some 4 MiB, or 64 MiB
+/// of extended messages (RFC 8654).
 const ROUTES_PER_BATCH: usize = 1024;
 
 /// Batches of one turn, over all peers.

@@ -72,7 +72,7 @@ pub enum Difference {
 /// What mends a difference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mend {
-    /// To free the address.
+    /// To free the address, and remove the interface if there is one.
     Release(Entry),
     /// To put the route in place.
     Route(Entry),
@@ -139,7 +139,7 @@ impl Difference {
     /// What can mend it here; none: nothing can.
     pub fn mend(&self) -> Option<Mend> {
         match self {
-            Self::Leaked(entry) => Some(Mend::Release(entry.clone())),
+            Self::Leaked(entry) | Self::Damaged { entry, .. } => Some(Mend::Release(entry.clone())),
             Self::Route { entry, .. } => Some(Mend::Route(entry.clone())),
             Self::Unrecorded { interface, .. } => {
                 Some(Mend::Disconnect { interface: interface.clone() })
@@ -150,10 +150,14 @@ impl Difference {
             Self::Renamed { .. }
             | Self::Doubled { .. }
             | Self::Outside(_)
-            | Self::Damaged { .. }
             | Self::Foreign { .. }
             | Self::Unknown(_) => None,
         }
+    }
+
+    /// Whether mending it disconnects the pod, if there still is one.
+    pub fn cuts_off(&self) -> bool {
+        matches!(self, Self::Unrecorded { .. } | Self::Damaged { .. })
     }
 
     /// What mends it, or what to do by hand.
@@ -166,7 +170,9 @@ impl Difference {
             }
             Self::Doubled { .. } => "delete one of the two pods".into(),
             Self::Outside(_) => "delete the pod, so that it gets another address".into(),
-            Self::Damaged { .. } => "delete the pod; its address is kept until then".into(),
+            Self::Damaged { .. } => {
+                "delete the pod; if there is none any more, free the address: repair --force".into()
+            }
             Self::Unrecorded { .. } => {
                 "if there is no such pod any more, remove the interface: repair --force".into()
             }

@@ -33,7 +33,7 @@ pub enum Action {
         /// Only show what would be done.
         #[arg(long)]
         dry_run: bool,
-        /// Also disconnect pods of which nothing is recorded.
+        /// Also disconnect pods of which nothing is recorded, or nothing that can be read.
         #[arg(long)]
         force: bool,
     },
@@ -118,12 +118,18 @@ impl Finding {
             problem: difference.to_string(),
             remedy: difference.remedy(),
             state: match difference.mend() {
-                None | Some(Mend::Disconnect { .. }) => State::Stays,
-                Some(_) => State::Mendable,
+                Some(_) if !difference.cuts_off() => State::Mendable,
+                _ => State::Stays,
             },
             error: None,
         }
     }
+}
+
+/// The records of a run directory that can be relied on, and what they are compared with.
+fn open(run_dir: &RunDir) -> anyhow::Result<(Store, NodeDescription)> {
+    run_dir.examine()?;
+    Ok((Store::new(run_dir), NodeDescription::read(run_dir)?))
 }
 
 /// Who has what.
@@ -131,7 +137,7 @@ impl Finding {
 /// # Errors
 /// The node is not described, or the run directory or the kernel does not tell.
 pub fn show(run_dir: &RunDir) -> anyhow::Result<Shown> {
-    let (store, node) = (Store::new(run_dir), NodeDescription::read(run_dir)?);
+    let (store, node) = open(run_dir)?;
     let picture = Picture::take(&store, &node)?;
     let differences = differences(&picture);
     let space = Space { blocks: &node.blocks, reserved: &node.reserved };
@@ -163,7 +169,7 @@ pub fn show(run_dir: &RunDir) -> anyhow::Result<Shown> {
 /// # Errors
 /// As [`show`].
 pub fn check(run_dir: &RunDir) -> anyhow::Result<Findings> {
-    let (store, node) = (Store::new(run_dir), NodeDescription::read(run_dir)?);
+    let (store, node) = open(run_dir)?;
     let found = differences(&Picture::take(&store, &node)?);
     Ok(Findings { differences: found.iter().map(Finding::new).collect() })
 }
@@ -173,13 +179,13 @@ pub fn check(run_dir: &RunDir) -> anyhow::Result<Findings> {
 /// # Errors
 /// As [`show`].
 pub fn repair(run_dir: &RunDir, dry_run: bool, force: bool) -> anyhow::Result<Findings> {
-    let (store, node) = (Store::new(run_dir), NodeDescription::read(run_dir)?);
+    let (store, node) = open(run_dir)?;
     let mut findings = Findings { differences: Vec::new() };
     for difference in differences(&Picture::take(&store, &node)?) {
         let mut finding = Finding::new(&difference);
         match difference.mend() {
             None => {}
-            Some(Mend::Disconnect { .. }) if !force => {}
+            Some(_) if difference.cuts_off() && !force => {}
             Some(_) if dry_run => finding.state = State::Mendable,
             Some(mend) => match carry_out(&store, &mend) {
                 Ok(true) => finding.state = State::Mended,

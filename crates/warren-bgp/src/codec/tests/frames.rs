@@ -86,3 +86,24 @@ fn the_longest_message_is_taken() {
     let octets = message(2, &[0; 4096 - 19]);
     assert_eq!(frame(&octets).unwrap().unwrap().body.len(), 4096 - 19);
 }
+
+#[test]
+fn all_but_open_and_keepalive_may_be_longer_once_the_peer_was_told_so() {
+    for kind in 1..=5 {
+        for length in [4097_u16, 65535] {
+            let octets = message(kind, &vec![0; usize::from(length) - 19]);
+            let bad_length = (1, 2, length.to_be_bytes().to_vec());
+            assert_eq!(told(frame(&octets)), bad_length, "type {kind}");
+            let mut framer = Framer::default();
+            framer.take_extended();
+            framer.push(&octets);
+            match kind {
+                1 | 4 => assert_eq!(told(framer.next_frame()), bad_length, "type {kind}"),
+                _ => {
+                    let frame = framer.next_frame().unwrap().unwrap();
+                    assert_eq!(frame.body.len(), octets.len() - 19);
+                }
+            }
+        }
+    }
+}

@@ -53,13 +53,15 @@ fn a_communication_that_cannot_be_read_is_left_out() {
 
 #[test]
 fn a_route_refresh_names_its_family() {
-    let messages: [(fn(Family) -> RouteRefresh, u8); 3] =
-        [(RouteRefresh::Request, 0), (RouteRefresh::Begin, 1), (RouteRefresh::End, 2)];
     for (family, afi) in [(Family::Ipv4Unicast, 1), (Family::Ipv6Unicast, 2)] {
-        for (meant, subtype) in messages {
+        for (meant, subtype) in [
+            (RouteRefresh::Request(family), 0),
+            (RouteRefresh::Begin(family), 1),
+            (RouteRefresh::End(family), 2),
+        ] {
             let golden = message(5, &[0, afi, subtype, 1]);
-            assert_eq!(refresh::encode(meant(family)), golden);
-            assert_eq!(refresh::decode(&body(&golden), true).unwrap(), Some(meant(family)));
+            assert_eq!(refresh::encode(meant), golden);
+            assert_eq!(refresh::decode(&body(&golden), true).unwrap(), Some(meant));
             // Without RFC 7313 the octet is reserved, and to be ignored (RFC 2918, 3).
             let plain = Some(RouteRefresh::Request(family));
             assert_eq!(refresh::decode(&body(&golden), false).unwrap(), plain);

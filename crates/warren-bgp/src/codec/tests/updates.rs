@@ -20,12 +20,17 @@ fn internal() -> UpdateContext {
         four_octet_as: true,
         internal: true,
         families: vec![Family::Ipv4Unicast],
+        extended_messages: false,
         loopback_next_hops: false,
     }
 }
 
 fn external() -> UpdateContext {
     UpdateContext { internal: false, ..internal() }
+}
+
+fn extended() -> UpdateContext {
+    UpdateContext { extended_messages: true, ..internal() }
 }
 
 fn message_of(withdrawn: &[u8], attributes: &[&[u8]], nlri: &[u8]) -> Vec<u8> {
@@ -582,4 +587,33 @@ fn attributes_that_fill_the_message_leave_room_for_one_prefix() {
         let messages = encode(&announcement(Attributes { unknown, ..attributes() }), &internal());
         assert_eq!(messages[0].len() == 4096, fits, "{length}");
     }
+}
+
+#[test]
+fn only_attributes_that_need_it_make_a_message_longer_than_others_can_take() {
+    let announced: Vec<_> =
+        (0..2000_u32).map(|n| net(&format!("10.{}.{}.0/24", n >> 8, n & 255))).collect();
+    let of = |length: usize| {
+        let unknown = vec![UnknownAttribute { flags: 0xe0, code: 99, value: vec![0; length] }];
+        let attributes = Some(Arc::new(Attributes { unknown, ..attributes() }));
+        Update { announced: announced.clone(), attributes, ..Update::default() }
+    };
+    for (length, longest) in [(3000, 4096), (4096, 65535), (65000, 65535), (66000, 4096)] {
+        let messages = encode(&of(length), &extended());
+        assert!(messages.iter().all(|it| it.len() <= longest), "{length}");
+        let read: Vec<Update> = messages
+            .iter()
+            .flat_map(|it| decode(it.slice(19..), &extended()).unwrap().updates)
+            .collect();
+        let announced = read.iter().map(|it| it.announced.len()).sum::<usize>();
+        let withdrawn = read.iter().map(|it| it.withdrawn.len()).sum::<usize>();
+        // What does not fit even so takes the routes away from the peer.
+        let expected = if length < 66000 { (2000, 0) } else { (0, 2000) };
+        assert_eq!((announced, withdrawn), expected, "{length}");
+        let fits_others = encode(&of(length), &internal());
+        assert!(fits_others.iter().all(|it| it.len() <= 4096), "{length}");
+    }
+    // Without attributes nothing is long.
+    let withdrawn = Update { withdrawn: announced.clone(), ..Update::default() };
+    assert!(encode(&withdrawn, &extended()).iter().all(|it| it.len() <= 4096));
 }

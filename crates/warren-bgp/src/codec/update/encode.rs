@@ -8,7 +8,7 @@ use rustbgpd_wire as wire;
 
 use super::{UpdateContext, attributes};
 use crate::codec::frame::HEADER_LEN;
-use crate::codec::{MAX_MESSAGE_LEN, MessageType, refresh};
+use crate::codec::{MAX_EXTENDED_MESSAGE_LEN, MAX_MESSAGE_LEN, MessageType, refresh};
 use crate::message::{Attributes, Family, Update};
 
 /// What there is of a message besides the lists: the header and the lengths of two of them.
@@ -20,10 +20,14 @@ const LONGEST_PREFIX: (usize, usize) = (5, 17);
 const MP_REACH_LEN: usize = 4 + 3 + 1 + 16 + 1;
 /// What there is of MP_UNREACH_NLRI besides the prefixes (RFC 4760, 4).
 const MP_UNREACH_LEN: usize = 4 + 3;
+/// The most that a message with one prefix has besides the attributes that it shares with others.
+const MOST_BESIDES: usize = FIXED_LEN + MP_REACH_LEN + LONGEST_PREFIX.1;
 /// Optional, and with a length of two octets.
 const MP_FLAGS: u8 = 0x90;
 
-/// The messages that say what `update` says, none longer than 4096 octets, withdrawals first.
+/// The messages that say what `update` says, withdrawals first. None is longer than 4096 octets but
+/// those whose attributes alone would not leave room for a prefix otherwise, where the peer takes
+/// them: few others do (RFC 8654, 5).
 ///
 /// Attributes that cannot be sent (too long, an AS_SET, which RFC 9774 forbids, or a next hop of
 /// the other family) must not leave the peer with the routes as they were before: their prefixes
@@ -55,7 +59,7 @@ pub fn encode(update: &Update, context: &UpdateContext) -> Vec<Bytes> {
                 &[]
             }
         };
-        let room = MAX_MESSAGE_LEN - FIXED_LEN;
+        let room = longest_for(attrs, context) - FIXED_LEN;
         match (family, next_hop) {
             (Family::Ipv6Unicast, next_hop) => {
                 for list in pack(&withdrawn, room - MP_UNREACH_LEN) {
@@ -84,15 +88,20 @@ pub fn encode(update: &Update, context: &UpdateContext) -> Vec<Bytes> {
 
 /// The attributes in octets; `None` if they cannot be sent.
 fn encode_attributes(attrs: &Attributes, context: &UpdateContext) -> Option<Vec<u8>> {
-    let shortest = match attrs.next_hop {
-        IpAddr::V4(_) => FIXED_LEN + LONGEST_PREFIX.0,
-        IpAddr::V6(_) => FIXED_LEN + MP_REACH_LEN + LONGEST_PREFIX.1,
-    };
     let attrs = attributes::to_wire(attrs, context);
     let mut octets = Vec::new();
     wire::attribute::encode_path_attributes(&attrs, &mut octets, context.four_octet_as, false)
         .ok()?;
-    (shortest + octets.len() <= MAX_MESSAGE_LEN).then_some(octets)
+    (octets.len() + MOST_BESIDES <= longest_for(&octets, context)).then_some(octets)
+}
+
+/// How long the messages with these attributes may be.
+fn longest_for(attrs: &[u8], context: &UpdateContext) -> usize {
+    if context.extended_messages && attrs.len() + MOST_BESIDES > MAX_MESSAGE_LEN {
+        MAX_EXTENDED_MESSAGE_LEN
+    } else {
+        MAX_MESSAGE_LEN
+    }
 }
 
 fn of_family(prefixes: &[IpNetwork], family: Family) -> Vec<IpNetwork> {

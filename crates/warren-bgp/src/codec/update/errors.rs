@@ -114,6 +114,7 @@ mod tests {
                 four_octet_as: true,
                 internal,
                 families: vec![Family::Ipv4Unicast],
+                extended_messages: false,
                 loopback_next_hops: false,
             };
             let mut seen = 0;

@@ -20,6 +20,8 @@ pub struct UpdateContext {
     pub internal: bool,
     /// The families whose routes are exchanged.
     pub families: Vec<Family>,
+    /// Whether messages may have more than 4096 octets (RFC 8654).
+    pub extended_messages: bool,
     /// Whether a NEXT_HOP in 127.0.0.0/8 is taken.
     pub loopback_next_hops: bool,
 }

@@ -103,6 +103,7 @@ impl Connection {
                     four_octet_as: negotiated.four_octet_as,
                     internal: shared.config.is_internal(),
                     families: negotiated.families.clone(),
+                    extended_messages: negotiated.extended_messages,
                     loopback_next_hops: shared.config.loopback_next_hops,
                 };
                 self.session = Some((negotiated, context));

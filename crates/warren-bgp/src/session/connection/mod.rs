@@ -208,6 +208,9 @@ impl Connection {
             Ok(octets) => {
                 self.send(octets, shared);
                 self.plain_open = shared.plain_open;
+                if !self.plain_open {
+                    self.framer.take_extended();
+                }
                 self.timers.set(Timer::Hold, now, OPEN_HOLD_TIME);
                 self.state = State::OpenSent;
             }

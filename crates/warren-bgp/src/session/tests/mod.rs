@@ -4,6 +4,7 @@
 mod bfd;
 mod collision;
 mod errors;
+mod extended;
 mod pair;
 mod property;
 mod refresh;

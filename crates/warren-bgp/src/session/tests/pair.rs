@@ -377,6 +377,7 @@ fn what_is_offered_is_what_is_supported() {
         Capability::Multiprotocol(Family::Ipv6Unicast),
         Capability::RouteRefresh,
         Capability::EnhancedRouteRefresh,
+        Capability::ExtendedMessage,
         Capability::FourOctetAs(64512),
     ];
     assert_eq!(ours.capabilities, expected);
