@@ -75,7 +75,7 @@ impl World {
         let hold_time = HoldTime::from_secs([90, 3, 0, 65_535][usize::from(flags >> 1 & 3)]);
         let config = PeerConfig {
             local_as: OUR_AS,
-            peer_as,
+            peer_as: peer_as.into(),
             router_id: US,
             hold_time: hold_time.unwrap_or_default(),
             keepalive: None,

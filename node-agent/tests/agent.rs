@@ -8,6 +8,7 @@ mod bfd;
 mod cleanup;
 mod deploy;
 mod doctor;
+mod dynamic;
 mod kubernetes;
 mod running;
 

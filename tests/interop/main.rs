@@ -9,6 +9,7 @@
 
 mod bfd;
 mod dissect;
+mod dynamic;
 mod matrix;
 mod meeting;
 mod ours;
@@ -96,6 +97,7 @@ const ROWS: &[Row] = &[
     Row::all("TCP MD5: a wrong password", security::wrong_password),
     Row::all("TCP MD5: a missing password", security::missing_password),
     Row::all("GTSM", security::ttl_security),
+    Row::all("they are dynamic neighbours of ours", dynamic::neighbors),
     Row::all("BFD", bfd::ends_sessions).except(&[(Kind::GoBgp, NO_BFD), (Kind::OpenBgpd, NO_BFD)]),
     Row::all("we restart gracefully beside BFD", bfd::spares_restarts)
         .except(&[(Kind::GoBgp, NO_BFD), (Kind::OpenBgpd, NO_BFD)]),

@@ -10,7 +10,7 @@ use warren_bgp::policy::{ImportPolicy, PeerPolicy};
 use warren_bgp::rib::PathChange;
 use warren_bgp::session::BfdDown;
 
-use crate::settings::{PeerSettings, PeerSnapshot};
+use crate::settings::{PeerSettings, PeerSnapshot, PeerTemplate};
 
 /// The changes of best paths, in batches, each destination's in order. While nobody receives they
 /// add up to the latest state rather than to a queue.
@@ -30,6 +30,7 @@ pub struct Speaker {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Wanted {
     pub(crate) peers: Arc<Vec<PeerSettings>>,
+    pub(crate) templates: Arc<Vec<PeerTemplate>>,
     pub(crate) originated: Arc<BTreeSet<IpNetwork>>,
     pub(crate) policy: Arc<ImportPolicy>,
     pub(crate) peer_policies: Arc<BTreeMap<IpNetwork, Arc<PeerPolicy>>>,
@@ -81,6 +82,19 @@ impl Speaker {
     /// notice. Of two with one address the last counts.
     pub fn set_peers(&self, peers: Vec<PeerSettings>) {
         self.wanted.send_modify(|wanted| wanted.peers = Arc::new(peers));
+    }
+
+    /// The templates of dynamic neighbours, in place of those before. Neighbours of one that has
+    /// changed or is not there any more are told Cease, Peer De-configured; the others do not
+    /// notice. A peer of [`set_peers`](Self::set_peers) comes before any template.
+    pub fn set_templates(&self, templates: Vec<PeerTemplate>) {
+        self.wanted.send_if_modified(|wanted| {
+            let is_new = *wanted.templates != templates;
+            if is_new {
+                wanted.templates = Arc::new(templates);
+            }
+            is_new
+        });
     }
 
     /// The blocks to announce, in place of those before.

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
+use ipnetwork::IpNetwork;
 use warren_bgp::message::Family;
 use warren_bgp::policy::Refusal;
 use warren_bgp::role::LocalRole;
-use warren_bgp::session::{ConnectRetry, GracefulRestart, HoldTime, State, UpdateErrors};
+use warren_bgp::session::{ConnectRetry, GracefulRestart, HoldTime, RemoteAs, State, UpdateErrors};
 
 use crate::transport::{Distance, Password};
 
@@ -61,7 +62,7 @@ pub struct PeerSettings {
     /// The port it listens on.
     pub port: u16,
     /// Its AS number.
-    pub as_number: u32,
+    pub as_number: RemoteAs,
     /// Whether to leave connecting to the peer.
     pub passive: bool,
     /// The hold time to propose.
@@ -105,11 +106,11 @@ impl PeerSettings {
     }
 
     /// A peer with the defaults for all else.
-    pub fn new(address: IpAddr, as_number: u32) -> Self {
+    pub fn new(address: IpAddr, as_number: impl Into<RemoteAs>) -> Self {
         Self {
             address,
             port: 179,
-            as_number,
+            as_number: as_number.into(),
             passive: false,
             hold_time: HoldTime::DEFAULT,
             keepalive: None,
@@ -129,6 +130,30 @@ impl PeerSettings {
     }
 }
 
+/// What becomes of connections from addresses that no peer has: from within `range` they are those
+/// of dynamic neighbours, which come into being by connecting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerTemplate {
+    /// What the neighbours' snapshots call it.
+    pub name: String,
+    /// Where they connect from. Of several templates the longest prefix counts.
+    pub range: IpNetwork,
+    /// How many of them there are at most.
+    pub limit: usize,
+    /// How long one that has no connection is remembered, if not longer for the sake of
+    /// [`GracefulRestart`] or [`MaxPrefixes`].
+    pub linger: Duration,
+    /// All else; the address is the neighbour's own, and every one of them is passive.
+    pub settings: PeerSettings,
+}
+
+impl PeerTemplate {
+    /// What it makes of who connects from `address`.
+    pub(crate) fn settings_for(&self, address: IpAddr) -> PeerSettings {
+        PeerSettings { address, passive: true, ..self.settings.clone() }
+    }
+}
+
 /// How many prefixes a peer may announce, refused ones included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MaxPrefixes {
@@ -145,8 +170,10 @@ pub struct MaxPrefixes {
 pub struct PeerSnapshot {
     /// Where it is.
     pub address: IpAddr,
-    /// Its AS number.
+    /// Its AS number; 0 where any external one is taken and the peer has not said which it has.
     pub as_number: u32,
+    /// The template that it was made from, if it is a dynamic neighbour.
+    pub template: Option<String>,
     /// The state of its session.
     pub state: State,
     /// Since when it is in that state.

@@ -92,8 +92,12 @@ pub struct Peer {
     pub address: IpAddr,
     /// Its name, where one is known.
     pub name: Option<String>,
-    /// Its AS number.
+    /// Its AS number; 0 where any external one is taken and the peer has not said which it has.
     pub as_number: u32,
+    /// The name of its template, if it is a dynamic neighbour: one that has come into being by
+    /// connecting from a prefix.
+    #[serde(default)]
+    pub template: Option<String>,
     /// Why it is a peer.
     #[serde(rename = "type")]
     pub kind: PeerKind,

@@ -77,8 +77,8 @@ pub fn peers(peers: &[Peer], wide: bool) -> String {
         let mut row = vec![
             peer.address.to_string(),
             peer.name.clone().unwrap_or_default(),
-            peer.as_number.to_string(),
-            peer.kind.as_str().into(),
+            if peer.as_number == 0 { "-".into() } else { peer.as_number.to_string() },
+            kind(peer),
             peer.state.clone(),
             age(peer.since),
             peer.bfd.clone().unwrap_or_else(|| "-".into()),
@@ -91,6 +91,13 @@ pub fn peers(peers: &[Peer], wide: bool) -> String {
         row
     });
     table(&columns, rows)
+}
+
+fn kind(peer: &Peer) -> String {
+    match &peer.template {
+        Some(template) => format!("dynamic ({template})"),
+        None => peer.kind.as_str().into(),
+    }
 }
 
 /// Kinds of errors that a row has room for; the others are in the JSON.
@@ -278,18 +285,19 @@ mod tests {
 
     use super::*;
 
-    fn kind(attribute: &str, reason: &str, count: u64) -> UpdateErrorKind {
+    fn error_kind(attribute: &str, reason: &str, count: u64) -> UpdateErrorKind {
         let (attribute, reason) = (attribute.into(), reason.into());
         let reaction = "treat-as-withdraw".into();
         UpdateErrorKind { attribute, code: 0, reason, reaction, count }
     }
 
     #[test]
-    fn what_a_peer_sends_malformed_is_in_the_wide_table_only() {
+    fn what_a_peer_sends_malformed_is_in_the_wide_table_only_and_its_template_in_both() {
         let peer = Peer {
             address: [192, 168, 0, 146].into(),
             name: None,
             as_number: 64512,
+            template: Some("rack".into()),
             kind: PeerKind::Mesh,
             state: "Established".into(),
             since: Timestamp::UNIX_EPOCH,
@@ -302,10 +310,10 @@ mod tests {
                 treated_as_withdraw: 8,
                 attributes_discarded: 1,
                 kinds: vec![
-                    kind("ORIGIN", "Invalid ORIGIN Attribute", 1),
-                    kind("AS_PATH", "Malformed AS_PATH", 4),
-                    kind("ORIGIN", "Missing Well-known Attribute", 3),
-                    kind("AGGREGATOR", "Attribute Length Error", 1),
+                    error_kind("ORIGIN", "Invalid ORIGIN Attribute", 1),
+                    error_kind("AS_PATH", "Malformed AS_PATH", 4),
+                    error_kind("ORIGIN", "Missing Well-known Attribute", 3),
+                    error_kind("AGGREGATOR", "Attribute Length Error", 1),
                 ],
                 last: Some("ORIGIN is missing".into()),
             },
@@ -318,7 +326,9 @@ mod tests {
                         3 ORIGIN (Missing Well-known Attribute), \
                         1 ORIGIN (Invalid ORIGIN Attribute), 1 more; last: ORIGIN is missing";
         assert!(wide.contains(expected), "{wide}");
-        assert!(!peers(&[peer], false).contains("withdrawn"));
+        let narrow = peers(&[peer], false);
+        assert!(!narrow.contains("withdrawn"));
+        assert!(narrow.contains("dynamic (rack)"), "{narrow}");
     }
 
     #[test]

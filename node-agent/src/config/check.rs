@@ -1,11 +1,14 @@
 //! What a configuration must satisfy beyond its form.
 
+use std::net::IpAddr;
+
 use ipnetwork::IpNetwork;
-use warren_speaker::ConnectRetry;
+use warren_speaker::{ConnectRetry, RemoteAs};
 use warren_types::pool::{self, Encapsulation};
 
+use super::dynamic;
 use super::filter::peer_policy;
-use super::{Config, DatastoreKind, PeerConfig};
+use super::{Config, DatastoreKind, PeerAddress, PeerConfig};
 
 /// Finds the first thing that cannot work.
 ///
@@ -125,13 +128,14 @@ fn blocks(config: &Config) -> Result<(), String> {
 
 fn peers(config: &Config) -> Result<(), String> {
     for (i, peer) in config.peers.iter().enumerate() {
-        if Some(peer.address) == config.node.address {
-            return Err(format!("peers: {} is this node's own address", peer.address));
+        match peer.address {
+            PeerAddress::In(range) => dynamic::check(config, peer, range)?,
+            PeerAddress::Is(address) => host(config, peer, address)?,
         }
         if config.peers.iter().skip(i + 1).any(|other| other.address == peer.address) {
             return Err(format!("peers: {} is there twice", peer.address));
         }
-        if peer.as_number == Some(0) {
+        if peer.as_number == Some(RemoteAs::Is(0)) {
             return Err(format!("peers: {}: asNumber 0 is reserved (RFC 7607)", peer.address));
         }
         let at = |key: &str| format!("peers: {}: {key}", peer.address);
@@ -140,10 +144,10 @@ fn peers(config: &Config) -> Result<(), String> {
         if local_as == 0 {
             return Err(at("localASNumber: 0 is reserved (RFC 7607)"));
         }
-        if peer.route_reflector_client && peer.as_number.unwrap_or(config.as_number) != local_as {
+        if peer.route_reflector_client && !peer.is_internal(config, local_as) {
             return Err(at("routeReflectorClient: only a peer of the same AS can be a client"));
         }
-        if peer.role.is_some() && peer.as_number.unwrap_or(config.as_number) == local_as {
+        if peer.role.is_some() && peer.is_internal(config, local_as) {
             return Err(at("role: only a peer of another AS has one (RFC 9234)"));
         }
         if peer.strict_role && peer.role.is_none() {
@@ -155,9 +159,6 @@ fn peers(config: &Config) -> Result<(), String> {
         if peer.max_prefixes.is_some_and(|it| it.warning_percent > 100) {
             return Err(at("maxPrefixes: warningPercent: give 100 or less"));
         }
-        if peer.source_address.is_some_and(|it| it.is_ipv4() != peer.address.is_ipv4()) {
-            return Err(at("sourceAddress: it is of another family than the peer's address"));
-        }
         if let Some(seconds) = peer.hold_time_seconds {
             hold_time(&format!("peers: {}: holdTimeSeconds", peer.address), seconds)?;
         }
@@ -165,6 +166,24 @@ fn peers(config: &Config) -> Result<(), String> {
         if let Some(bfd) = &peer.bfd {
             bfd.check(&format!("peers: {}: bfd", peer.address))?;
         }
+    }
+    Ok(())
+}
+
+/// Checks a peer with an address of its own.
+fn host(config: &Config, peer: &PeerConfig, address: IpAddr) -> Result<(), String> {
+    if Some(address) == config.node.address {
+        return Err(format!("peers: {address} is this node's own address"));
+    }
+    if peer.source_address.is_some_and(|it| it.is_ipv4() != address.is_ipv4()) {
+        return Err(format!(
+            "peers: {address}: sourceAddress: it is of another family than the peer's address"
+        ));
+    }
+    if peer.limit.is_some() {
+        return Err(format!(
+            "peers: {address}: limit: only a peer with a prefix for an address has one; leave it out"
+        ));
     }
     Ok(())
 }

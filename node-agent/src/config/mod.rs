@@ -2,22 +2,24 @@
 
 mod bfd;
 mod check;
+mod dynamic;
 pub mod filter;
 #[cfg(test)]
 mod tests;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::num::{NonZeroU8, NonZeroU16};
+use std::num::{NonZeroU8, NonZeroU16, NonZeroU32};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Deserializer};
 use warren_bgp::policy::NextHopMode;
-use warren_speaker::{ConnectRetry, Password, Role};
+use warren_speaker::{ConnectRetry, Password, RemoteAs, Role};
 use warren_types::pool::Pool;
 
 pub use bfd::BfdConfig;
+pub use dynamic::PeerAddress;
 
 /// What the file says. A key that is not here is an error that names it and its line.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -178,12 +180,15 @@ impl DatastoreKind {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PeerConfig {
-    /// Its address.
-    pub address: IpAddr,
+    /// Its address, or the prefix that it connects from.
+    pub address: PeerAddress,
     /// Its name, for the status only.
     pub name: Option<String>,
-    /// Its AS number; default this node's own.
-    pub as_number: Option<u32>,
+    /// Its AS number, `internal` or `external`; default this node's own.
+    #[serde(default, deserialize_with = "dynamic::remote_as")]
+    pub as_number: Option<RemoteAs>,
+    /// With a prefix, how many neighbours there are from it at most; default 100.
+    pub limit: Option<NonZeroU32>,
     /// Its blocks, where it is a node whose blocks are known: nobody else's word is taken for them.
     #[serde(default)]
     pub blocks: Vec<IpNetwork>,

@@ -76,7 +76,7 @@ mod tests {
             address: address.parse().unwrap(),
             port: 179,
             name: None,
-            as_number: 64512,
+            as_number: 64512.into(),
             kind: PeerKind::Mesh,
             passive: false,
             timers: Timers::holding(90),

@@ -34,7 +34,7 @@ impl Readiness {
 
     /// Why the node is not ready as far as BGP goes, in one sentence that names the peers. For the
     /// first 30 s, and until then, all peers must be Established; later on one is enough. One that
-    /// restarts counts for a while longer.
+    /// restarts counts for a while longer. A dynamic neighbour that is not there is not missing.
     pub fn bgp(&mut self, peers: &[PeerSnapshot], now: Instant) -> Option<String> {
         let is_kept =
             |peer: &&PeerSnapshot| peer.state != State::Established && peer.prefixes_stale > 0;
@@ -45,6 +45,10 @@ impl Readiness {
             let since = self.restarting.get(&peer.address);
             since.is_some_and(|since| now.duration_since(*since) < RESTART)
         };
+        let is_expected = |it: &&PeerSnapshot| {
+            it.template.is_none() || it.state == State::Established || restarts(it)
+        };
+        let peers: Vec<&PeerSnapshot> = peers.iter().filter(is_expected).collect();
         let missing: Vec<String> = peers
             .iter()
             .filter(|peer| peer.state != State::Established && !restarts(peer))
@@ -74,6 +78,7 @@ mod tests {
         PeerSnapshot {
             address: [10, 20, 1, last].into(),
             as_number: 64512,
+            template: None,
             state,
             since: SystemTime::UNIX_EPOCH,
             last_error: None,
@@ -123,6 +128,21 @@ mod tests {
         assert_eq!(readiness.bgp(&one, now), None);
         let none = [peer(1, State::Active), peer(2, State::Active)];
         assert!(readiness.bgp(&none, now).is_some());
+    }
+
+    #[test]
+    fn a_dynamic_neighbour_is_welcome_but_not_missed() {
+        let now = Instant::now();
+        let mut readiness = Readiness::new(now);
+        let dynamic = |state| PeerSnapshot { template: Some("rack".into()), ..peer(3, state) };
+        assert_eq!(readiness.bgp(&[dynamic(State::Active)], now), None);
+        let peers = [peer(1, State::Active), dynamic(State::Active)];
+        let missing = Some("BGP not established with 10.20.1.1".to_owned());
+        assert_eq!(readiness.bgp(&peers, now), missing);
+        assert_eq!(
+            readiness.bgp(&[peer(1, State::Active), dynamic(State::Established)], now),
+            None
+        );
     }
 
     #[test]

@@ -104,6 +104,7 @@ fn peer(
         address: peer.address,
         name: settings.and_then(|p| p.name.clone()),
         as_number: peer.as_number,
+        template: peer.template.clone(),
         kind: settings.map_or(status::PeerKind::NodeSpecific, |p| p.kind),
         state: peer.state.as_str().into(),
         since: timestamp(peer.since),

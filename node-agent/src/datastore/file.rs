@@ -1,6 +1,7 @@
 //! The configuration file as the datastore: for machines without Kubernetes. It is read again at
 //! SIGHUP.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +12,9 @@ use warren_speaker::{Distance, LocalRole, MaxPrefixes};
 use warren_types::status::PeerKind;
 
 use super::host_name::host_name;
-use super::{Bfd, Contact, NodeAddress, Peer, Snapshot, State, Timers};
+use super::{Bfd, Contact, NodeAddress, Peer, Snapshot, State, Template, Timers};
 use crate::config::filter::peer_policy;
-use crate::config::{Config, PeerConfig, seconds};
+use crate::config::{Config, PeerAddress, PeerConfig, seconds};
 
 /// Starts the task that follows the configuration; the node's name, and what it yields.
 ///
@@ -39,16 +40,19 @@ pub fn start(
 
 /// What the file says of pools, blocks and peers.
 fn snapshot(config: &Config) -> Snapshot {
+    let hosts = config.peers.iter().filter_map(|peer| match peer.address {
+        PeerAddress::Is(address) => Some((address, peer)),
+        PeerAddress::In(_) => None,
+    });
     Snapshot {
         node_address: config.node.address.map_or(NodeAddress::AsKernelSends, NodeAddress::Is),
         ipv6_address: config.node.ipv6_address,
         pools: config.pools.clone(),
         blocks: config.blocks.clone(),
-        peers: config.peers.iter().map(|peer| settle(config, peer)).collect(),
-        owners: config
-            .peers
-            .iter()
-            .flat_map(|peer| peer.blocks.iter().map(|block| (*block, peer.address)))
+        peers: hosts.clone().map(|(address, peer)| settle(config, peer, address)).collect(),
+        templates: config.peers.iter().filter_map(|peer| template(config, peer)).collect(),
+        owners: hosts
+            .flat_map(|(address, peer)| peer.blocks.iter().map(move |block| (*block, address)))
             .collect(),
         problems: Vec::new(),
     }
@@ -63,10 +67,20 @@ fn timers(config: &Config, peer: &PeerConfig) -> Timers {
     }
 }
 
-fn settle(config: &Config, peer: &PeerConfig) -> Peer {
-    let as_number = peer.as_number.unwrap_or(config.as_number);
+fn template(config: &Config, peer: &PeerConfig) -> Option<Template> {
+    let PeerAddress::In(range) = peer.address else { return None };
+    Some(Template {
+        name: peer.template_name(),
+        range,
+        limit: peer.most_neighbors(),
+        peer: settle(config, peer, range.ip()),
+    })
+}
+
+fn settle(config: &Config, peer: &PeerConfig, address: IpAddr) -> Peer {
     // A file names each peer; those of the node's own AS are what makes up the mesh.
-    let kind = if as_number == config.as_number { PeerKind::Mesh } else { PeerKind::NodeSpecific };
+    let is_internal = peer.is_internal(config, config.as_number);
+    let kind = if is_internal { PeerKind::Mesh } else { PeerKind::NodeSpecific };
     // The configuration was checked: every filter is there.
     let policy = PeerPolicy {
         next_hop: peer.next_hop_mode.into(),
@@ -75,10 +89,10 @@ fn settle(config: &Config, peer: &PeerConfig) -> Peer {
         ..peer_policy(&config.filters, &peer.filters).unwrap_or_default()
     };
     Peer {
-        address: peer.address,
+        address,
         port: peer.port,
         name: peer.name.clone(),
-        as_number,
+        as_number: peer.remote_as(config),
         kind,
         passive: peer.passive,
         timers: timers(config, peer),

@@ -21,7 +21,9 @@ use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 use tokio::sync::watch;
 use warren_bgp::policy::PeerPolicy;
-use warren_speaker::{ConnectRetry, Distance, HoldTime, LocalRole, MaxPrefixes, Password};
+use warren_speaker::{
+    ConnectRetry, Distance, HoldTime, LocalRole, MaxPrefixes, Password, RemoteAs,
+};
 use warren_types::pool::Pool;
 use warren_types::status::{self, PeerKind};
 
@@ -49,6 +51,8 @@ pub struct Snapshot {
     pub blocks: Vec<IpNetwork>,
     /// The peers.
     pub peers: Vec<Peer>,
+    /// What becomes of those that connect without being peers.
+    pub templates: Vec<Template>,
     /// The other nodes' blocks, as far as they are known, each with its node's address.
     pub owners: Vec<(IpNetwork, IpAddr)>,
     /// Why the node cannot carry pods with this, a sentence each.
@@ -76,7 +80,7 @@ pub struct Peer {
     /// Its name, where one is known.
     pub name: Option<String>,
     /// Its AS number.
-    pub as_number: u32,
+    pub as_number: RemoteAs,
     /// Why it is a peer.
     pub kind: PeerKind,
     /// Whether to wait for its connection.
@@ -103,6 +107,19 @@ pub struct Peer {
     pub role: Option<LocalRole>,
     /// What operators have settled for its routes.
     pub policy: Arc<PeerPolicy>,
+}
+
+/// What those that connect from a prefix have in common.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template {
+    /// Its name.
+    pub name: String,
+    /// The prefix.
+    pub range: IpNetwork,
+    /// How many of them there are at most.
+    pub limit: u32,
+    /// All else; its address is that of the prefix.
+    pub peer: Peer,
 }
 
 /// The timers of a session.

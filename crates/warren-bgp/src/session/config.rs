@@ -1,5 +1,6 @@
 //! What is configured of a peer.
 
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ pub struct PeerConfig {
     /// This speaker's AS number.
     pub local_as: u32,
     /// The peer's AS number: the same as `local_as` for an internal peer.
-    pub peer_as: u32,
+    pub peer_as: RemoteAs,
     /// This speaker's BGP identifier; never 0.0.0.0 (RFC 6286, 2.1).
     pub router_id: Ipv4Addr,
     /// The hold time to propose; the smaller of both sides' counts.
@@ -40,12 +41,53 @@ pub struct PeerConfig {
 impl PeerConfig {
     /// Whether the peer is internal (iBGP).
     pub fn is_internal(&self) -> bool {
-        self.local_as == self.peer_as
+        match self.peer_as {
+            RemoteAs::Is(number) => self.local_as == number,
+            RemoteAs::Internal => true,
+            RemoteAs::External => false,
+        }
     }
 
     /// This speaker's role, where the peer is external.
     pub(super) fn external_role(&self) -> Option<LocalRole> {
         self.role.filter(|_| !self.is_internal())
+    }
+
+    /// Whether a peer may have this AS number.
+    pub(super) fn admits(&self, number: u32) -> bool {
+        match self.peer_as {
+            RemoteAs::Is(wanted) => number == wanted,
+            RemoteAs::Internal => number == self.local_as,
+            RemoteAs::External => number != self.local_as,
+        }
+    }
+}
+
+/// The AS number that a peer may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RemoteAs {
+    /// This one.
+    Is(u32),
+    /// That of this speaker: an internal peer.
+    Internal,
+    /// Any other one: an external peer.
+    External,
+}
+
+impl From<u32> for RemoteAs {
+    fn from(number: u32) -> Self {
+        Self::Is(number)
+    }
+}
+
+/// As `64512`, `internal` or `external`.
+impl fmt::Display for RemoteAs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Is(number) => write!(f, "{number}"),
+            Self::Internal => f.write_str("internal"),
+            Self::External => f.write_str("external"),
+        }
     }
 }
 

@@ -27,7 +27,7 @@ pub use api::{
 };
 pub use config::{
     ConnectRetry, GracefulRestart, HoldTime, InvalidHoldTime, InvalidRestartTime, PeerConfig,
-    RestartTime, SUPPORTED_FAMILIES,
+    RemoteAs, RestartTime, SUPPORTED_FAMILIES,
 };
 pub use peer::Peer;
 pub use update_errors::{ErrorKind, UpdateErrors};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Negotiated, PeerConfig, PeerRestart, SUPPORTED_FAMILIES};
+use super::{Negotiated, PeerConfig, PeerRestart, RemoteAs, SUPPORTED_FAMILIES};
 use crate::codec::{SessionReset, open};
 use crate::message::{Capability, Family, GracefulRestart, Open};
 
@@ -59,8 +59,13 @@ pub(super) fn negotiate(
     ours: &Open,
     theirs: &Open,
 ) -> Result<Negotiated, SessionReset> {
-    if theirs.as_number != config.peer_as {
-        let detail = format!("peer has AS {}, not {}", theirs.as_number, config.peer_as);
+    if !config.admits(theirs.as_number) {
+        let wanted = match config.peer_as {
+            RemoteAs::Is(number) => format!("not {number}"),
+            RemoteAs::Internal => format!("not {} as an internal peer", config.local_as),
+            RemoteAs::External => "as this speaker, and is no external peer".to_owned(),
+        };
+        let detail = format!("peer has AS {}, {wanted}", theirs.as_number);
         return Err(SessionReset::new(2, 2, vec![], detail));
     }
     // RFC 7607, 2: not even where it is configured.

@@ -101,7 +101,7 @@ impl Speaker {
     pub(crate) fn add_peer(&mut self, peer: usize, peer_as: u32, passive: bool, seed: u64) {
         let config = PeerConfig {
             local_as: self.identity.as_number,
-            peer_as,
+            peer_as: peer_as.into(),
             router_id: self.identity.router_id,
             hold_time: HoldTime::from_secs(self.identity.hold_time).expect("a hold time"),
             keepalive: None,

@@ -49,7 +49,11 @@ impl Actor {
     /// Ends the deferral if nobody is waited for any longer.
     pub(super) fn end_deferral(&mut self, now: Instant) {
         let Some(deferral) = self.deferral else { return };
+        // Who may come is not known where there are templates.
+        let may_come =
+            !self.templates.is_empty() && deferral.presence.is_some_and(|until| now < until);
         let is_waiting = deferral.presence.is_none()
+            || may_come
             || self.neighbors.values().any(|it| deferral.waits_for(now, it));
         if is_waiting && now < deferral.limit {
             return;

@@ -5,6 +5,7 @@
 //! however much it sends or is to be sent, keeps the others or the timers waiting.
 
 mod deferral;
+mod dynamic;
 mod flow;
 mod peer;
 mod perform;
@@ -14,6 +15,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ipnetwork::IpNetwork;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet, yield_now};
@@ -26,7 +28,7 @@ use crate::error_words;
 use crate::handle::{Inputs, Request, Wanted};
 use crate::listener;
 use crate::rate_limit::RateLimit;
-use crate::settings::{PeerSettings, PeerSnapshot, SpeakerConfig};
+use crate::settings::{PeerSettings, PeerSnapshot, PeerTemplate, SpeakerConfig};
 use crate::socket::Keys;
 use crate::transport::Password;
 use deferral::Deferral;
@@ -45,6 +47,7 @@ const SHUTDOWN: Duration = Duration::from_secs(3);
 struct Actor {
     config: SpeakerConfig,
     neighbors: BTreeMap<IpAddr, Neighbor>,
+    templates: Arc<Vec<PeerTemplate>>,
     connections: HashMap<ConnectionKey, Connection>,
     next_key: u64,
     keys: Keys,
@@ -97,6 +100,7 @@ pub(crate) async fn run(
     let mut actor = Actor {
         config,
         neighbors: BTreeMap::new(),
+        templates: Arc::default(),
         connections: HashMap::new(),
         next_key: 0,
         keys,
@@ -183,6 +187,9 @@ impl Actor {
         if !Arc::ptr_eq(&before.originated, &now.originated) {
             self.rib.originate(now.originated.iter().copied());
         }
+        if !Arc::ptr_eq(&before.templates, &now.templates) {
+            self.set_templates(Arc::clone(&now.templates));
+        }
         if !Arc::ptr_eq(&before.peers, &now.peers) {
             self.set_peers(&now.peers);
             if let Some(deferral) = &mut self.deferral {
@@ -198,13 +205,17 @@ impl Actor {
             .map(|peer| (peer.address.to_canonical(), peer.clone()))
             .map(|(address, peer)| (address, PeerSettings { address, ..peer }))
             .collect();
-        let known: Vec<IpAddr> = self.neighbors.keys().copied().collect();
+        // A dynamic neighbour stays unless there is a peer of its own for it now.
+        let concerned = self.neighbors.iter().filter(|(address, neighbor)| {
+            neighbor.template.is_none() || wanted.contains_key(address)
+        });
+        let known: Vec<IpAddr> = concerned.map(|(address, _)| *address).collect();
         for address in known {
             let next = wanted.get(&address);
             let is_the_same = self
                 .neighbors
                 .get(&address)
-                .is_some_and(|neighbor| next == Some(&neighbor.settings));
+                .is_some_and(|it| it.template.is_none() && next == Some(&it.settings));
             if is_the_same {
                 wanted.remove(&address);
                 continue;
@@ -218,9 +229,9 @@ impl Actor {
         }
         for (address, settings) in wanted {
             let (as_number, shutdown) = (settings.as_number, settings.shutdown.clone());
-            tracing::info!(peer = %address, as_number, passive = settings.passive, "BGP peer added");
+            tracing::info!(peer = %address, %as_number, passive = settings.passive, "BGP peer added");
             if settings.password.is_some() {
-                self.set_key(address, settings.password.as_ref());
+                self.set_key(address.into(), settings.password.as_ref());
             }
             self.neighbors
                 .insert(address, Neighbor::new(&self.config, settings, self.deferral.is_some()));
@@ -229,11 +240,11 @@ impl Actor {
         }
     }
 
-    /// Has connections of a peer taken only if they are signed so.
-    fn set_key(&self, address: IpAddr, password: Option<&Password>) {
-        if let Err(error) = self.keys.set(address.into(), password) {
+    /// Has connections of these peers taken only if they are signed so.
+    fn set_key(&self, peers: IpNetwork, password: Option<&Password>) {
+        if let Err(error) = self.keys.set(peers, password) {
             let reason = error_words::of(&error);
-            tracing::error!(peer = %address, reason, "cannot set the password of a BGP peer");
+            tracing::error!(peer = %peers, reason, "cannot set the password of a BGP peer");
         }
     }
 
@@ -241,8 +252,9 @@ impl Actor {
         self.drive(address, Event::Deconfigured);
         self.rib.forget_peer(address);
         let Some(neighbor) = self.neighbors.remove(&address) else { return };
-        if neighbor.settings.password.is_some() {
-            self.set_key(address, None);
+        // The password of a dynamic neighbour is its template's.
+        if neighbor.settings.password.is_some() && neighbor.template.is_none() {
+            self.set_key(address.into(), None);
         }
         for (_, key) in neighbor.connections {
             self.close(key);
@@ -284,6 +296,7 @@ impl Actor {
             .collect();
         for address in due {
             self.drive(address, Event::Timer);
+            self.dismiss_if_due(address, now);
         }
     }
 

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::time::{Instant, SystemTime};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use warren_bgp::message::Family;
 use warren_bgp::rib::Counts;
-use warren_bgp::session::{ConnectionId, Negotiated, Peer, PeerConfig, State};
+use warren_bgp::session::{ConnectionId, Negotiated, Peer, PeerConfig, RemoteAs, State};
 
 use crate::connection::ConnectionKey;
 use crate::settings::{PeerSettings, PeerSnapshot, SpeakerConfig};
@@ -23,6 +24,14 @@ pub(super) struct Neighbor {
     pub(super) warned_of_prefixes: bool,
     /// The families of which its session has brought End-of-RIB.
     pub(super) end_of_rib: BTreeSet<Family>,
+    /// The template that it was made from; `None` for a peer of its own.
+    pub(super) template: Option<Arc<str>>,
+    /// How long it is remembered without a connection, if it is a dynamic neighbour.
+    pub(super) linger: Duration,
+    /// When it is forgotten unless it has connected by then.
+    pub(super) leaves: Option<Instant>,
+    /// The AS number that it had in its latest session.
+    pub(super) peer_as: Option<u32>,
     /// The entry of this peer among the actor's deadlines.
     pub(super) deadline: Option<Instant>,
     pub(super) state: State,
@@ -65,6 +74,10 @@ impl Neighbor {
             established: None,
             warned_of_prefixes: false,
             end_of_rib: BTreeSet::new(),
+            template: None,
+            linger: Duration::ZERO,
+            leaves: None,
+            peer_as: None,
             deadline: None,
             state: State::Idle,
             since: SystemTime::now(),
@@ -98,7 +111,8 @@ impl Neighbor {
         let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         PeerSnapshot {
             address: self.settings.address,
-            as_number: self.settings.as_number,
+            as_number: self.as_number(),
+            template: self.template.as_deref().map(str::to_owned),
             state: self.state,
             since: self.since,
             last_error: self.last_error(),
@@ -113,6 +127,14 @@ impl Neighbor {
                 .negotiated()
                 .map(Negotiated::capabilities)
                 .unwrap_or_default(),
+        }
+    }
+
+    fn as_number(&self) -> u32 {
+        match self.settings.as_number {
+            RemoteAs::Is(number) => number,
+            RemoteAs::Internal => self.machine.config().local_as,
+            RemoteAs::External => self.peer_as.unwrap_or(0),
         }
     }
 

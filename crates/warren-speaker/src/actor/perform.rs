@@ -46,12 +46,13 @@ impl Actor {
 
     fn accepted(&mut self, stream: TcpStream, from: SocketAddr) {
         let address = from.ip().to_canonical();
-        let Some(neighbor) = self.neighbors.get_mut(&address) else {
+        if let Err(reason) = self.admit(address) {
             if self.unknown_peers.passes(address, Instant::now()) {
-                tracing::warn!(%address, "BGP connection refused: no such peer is configured");
+                tracing::warn!(%address, "BGP connection refused: {reason}");
             }
             return;
-        };
+        }
+        let Some(neighbor) = self.neighbors.get_mut(&address) else { return };
         // An error here means that the caller is gone.
         let prepared = socket::accepted(&stream, &neighbor.settings);
         let Ok(local) = prepared.and_then(|()| stream.local_addr()) else { return };
@@ -205,9 +206,10 @@ impl Actor {
             as_number = negotiated.peer_as, hold_time = negotiated.hold_time.as_secs(),
             families = ?negotiated.families, "BGP session established"
         );
+        let peer_as = negotiated.peer_as;
         self.rib.peer_up(Session {
             peer: address,
-            peer_as: negotiated.peer_as,
+            peer_as,
             peer_router_id: negotiated.peer_router_id,
             local_address: local.ip().to_canonical(),
             other_address: settings.other_address,
@@ -221,6 +223,7 @@ impl Actor {
         });
         if let Some(neighbor) = self.neighbors.get_mut(&address) {
             neighbor.established = Some(key);
+            neighbor.peer_as = Some(peer_as);
             neighbor.warned_of_prefixes = false;
             neighbor.end_of_rib.clear();
             neighbor.logged = None;
@@ -230,7 +233,7 @@ impl Actor {
     /// Takes over what has become of a peer's machine.
     fn observe(&mut self, address: IpAddr) {
         let Some(neighbor) = self.neighbors.get_mut(&address) else { return };
-        let deadline = neighbor.machine.next_deadline();
+        let deadline = neighbor.next_deadline(Instant::now());
         if deadline != neighbor.deadline {
             if let Some(at) = neighbor.deadline {
                 self.deadlines.remove(&(at, address));

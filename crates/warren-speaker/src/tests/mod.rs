@@ -1,3 +1,4 @@
+mod dynamic;
 mod families;
 mod limits;
 mod node;

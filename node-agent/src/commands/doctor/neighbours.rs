@@ -16,8 +16,11 @@ const DISCARD: u16 = 9;
 
 /// Whether the sessions are up, and why each of the others is not, as far as that can be told from here.
 pub fn sessions(status: &Status, port: u16) -> Vec<Finding> {
+    // A dynamic neighbour that has gone is not missing.
+    let expected =
+        (status.peers.iter()).filter(|peer| peer.template.is_none() || peer.state == "Established");
     let (up, down): (Vec<&Peer>, Vec<&Peer>) =
-        status.peers.iter().partition(|peer| peer.state == "Established");
+        expected.clone().partition(|peer| peer.state == "Established");
     let targets: Vec<_> = down.iter().map(|peer| SocketAddr::from((peer.address, port))).collect();
     let mut findings: Vec<Finding> = down
         .into_iter()
@@ -25,7 +28,7 @@ pub fn sessions(status: &Status, port: u16) -> Vec<Finding> {
         .map(|(peer, reach)| down_peer(peer, port, &reach))
         .collect();
     if !up.is_empty() || findings.is_empty() {
-        let all = status.peers.len();
+        let all = expected.count();
         findings
             .insert(0, Finding::ok(SESSIONS, format!("{} of {all} peers Established", up.len())));
     }

@@ -2,60 +2,73 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::{info, warn};
 use warren_bfd::Change;
 use warren_bgp::policy::ImportPolicy;
-use warren_speaker::{BfdDown, GracefulRestart, PeerSettings, RestartTime};
+use warren_speaker::{BfdDown, GracefulRestart, PeerSettings, PeerTemplate, RestartTime};
 
 use super::super::bfd;
 use super::Agent;
 use crate::config::Config;
-use crate::datastore::Snapshot;
+use crate::datastore::{Peer, Snapshot, Template};
+
+/// How long a dynamic neighbour is remembered that has gone: for as long as an operator may ask why.
+const LINGER: Duration = Duration::from_secs(60);
 
 impl Agent {
     /// Hands over the blocks to announce and the peers to have.
     pub(super) fn apply_peers(&mut self) {
-        let Snapshot { blocks, peers, ipv6_address, .. } = &self.snapshot;
-        let own = [Some(self.identity.address), ipv6_address.map(IpAddr::V6)];
-        let own = |is_ipv4| own.into_iter().flatten().find(|own| own.is_ipv4() == is_ipv4);
+        let Snapshot { blocks, peers, templates, .. } = &self.snapshot;
         self.speaker.originate(blocks.iter().copied().collect());
-        self.speaker.set_peers(
-            peers
-                .iter()
-                .map(|peer| PeerSettings {
-                    port: peer.port,
-                    passive: peer.passive,
-                    hold_time: peer.timers.hold_time,
-                    keepalive: peer.timers.keepalive,
-                    connect_retry: peer.timers.connect_retry,
-                    send_hold_time: peer.timers.send_hold,
-                    source: peer.source.or(own(peer.address.is_ipv4())),
-                    other_address: own(!peer.address.is_ipv4()),
-                    password: peer.password.clone(),
-                    distance: peer.distance,
-                    max_prefixes: peer.max_prefixes,
-                    shutdown: peer.shutdown.clone(),
-                    graceful_restart: graceful_restart(&self.config),
-                    local_as: peer.local_as,
-                    route_reflector_client: peer.route_reflector_client,
-                    role: peer.role,
-                    ..PeerSettings::new(peer.address, peer.as_number)
-                })
-                .collect(),
-        );
+        let template = |it: &Template| PeerTemplate {
+            name: it.name.clone(),
+            range: it.range,
+            limit: usize::try_from(it.limit).unwrap_or(usize::MAX),
+            linger: LINGER,
+            settings: self.settings(&it.peer),
+        };
+        self.speaker.set_templates(templates.iter().map(template).collect());
+        self.speaker.set_peers(peers.iter().map(|peer| self.settings(peer)).collect());
+    }
+
+    fn settings(&self, peer: &Peer) -> PeerSettings {
+        let own = [Some(self.identity.address), self.snapshot.ipv6_address.map(IpAddr::V6)];
+        let own = |is_ipv4| own.into_iter().flatten().find(|own| own.is_ipv4() == is_ipv4);
+        PeerSettings {
+            port: peer.port,
+            passive: peer.passive,
+            hold_time: peer.timers.hold_time,
+            keepalive: peer.timers.keepalive,
+            connect_retry: peer.timers.connect_retry,
+            send_hold_time: peer.timers.send_hold,
+            source: peer.source.or(own(peer.address.is_ipv4())),
+            other_address: own(!peer.address.is_ipv4()),
+            password: peer.password.clone(),
+            distance: peer.distance,
+            max_prefixes: peer.max_prefixes,
+            shutdown: peer.shutdown.clone(),
+            graceful_restart: graceful_restart(&self.config),
+            local_as: peer.local_as,
+            route_reflector_client: peer.route_reflector_client,
+            role: peer.role,
+            ..PeerSettings::new(peer.address, peer.as_number)
+        }
     }
 
     /// Hands over what holds for peers; in the order that lets a new peer meet its policy.
     pub(super) fn apply_policies(&self) {
-        let Snapshot { pools, blocks, peers, owners, .. } = &self.snapshot;
+        let Snapshot { pools, blocks, peers, templates, owners, .. } = &self.snapshot;
         self.speaker.set_import_policy(ImportPolicy {
             pools: pools.iter().map(|pool| pool.cidr).collect(),
             own_blocks: blocks.clone(),
             owners: owners.clone(),
         });
         let policies = peers.iter().map(|peer| (peer.address.into(), Arc::clone(&peer.policy)));
-        self.speaker.set_peer_policies(policies.collect());
+        // A peer's own address is longer than any prefix that it lies in.
+        let of_templates = templates.iter().map(|it| (it.range, Arc::clone(&it.peer.policy)));
+        self.speaker.set_peer_policies(of_templates.chain(policies).collect());
     }
 
     /// Has BFD sessions with the peers that are to have them.

@@ -17,9 +17,11 @@ impl Agent {
         self.speaker.watch()
     }
 
-    /// Whether every peer has announced all its routes.
+    /// Whether every peer has announced all its routes. Of dynamic neighbours nobody can say: those
+    /// that there were may still be on their way.
     pub async fn all_is_announced(&self) -> bool {
-        self.speaker.peers().await.iter().all(|peer| peer.end_of_rib)
+        self.snapshot.templates.is_empty()
+            && self.speaker.peers().await.iter().all(|peer| peer.end_of_rib)
     }
 
     /// Whether [`Agent::settle`] was called.

@@ -54,6 +54,7 @@ pub fn snapshot(config: &Config, name: &str, cluster: &Cluster) -> Snapshot {
     }
     let node_address = config.node.address.or_else(|| own.and_then(|own| own.address));
     Snapshot {
+        templates: Vec::new(),
         node_address: node_address.map_or(NodeAddress::Awaited, NodeAddress::Is),
         ipv6_address,
         pools,
@@ -125,7 +126,7 @@ fn peers(config: &Config, name: &str, cluster: &Cluster, own: Option<IpAddr>) ->
             address,
             port: config.listen_port,
             name: Some(name.clone()),
-            as_number: config.as_number,
+            as_number: config.as_number.into(),
             kind: PeerKind::Mesh,
             passive: false,
             timers: Timers::holding(config.hold_time_seconds),

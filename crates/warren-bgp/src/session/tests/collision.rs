@@ -49,7 +49,8 @@ fn the_connection_of_the_higher_identifier_stays_whichever_open_comes_first() {
 #[test]
 fn with_equal_identifiers_the_higher_as_number_decides() {
     for (peer_as, stays) in [(64511, 1), (64513, 2)] {
-        let config = PeerConfig { peer_as, router_id: [10, 0, 0, 2].into(), ..config() };
+        let config =
+            PeerConfig { peer_as: peer_as.into(), router_id: [10, 0, 0, 2].into(), ..config() };
         let capabilities = vec![Capability::FourOctetAs(peer_as)];
         let theirs = Open { as_number: peer_as, capabilities, ..their_open() };
         let mut solo = both(config);

@@ -38,15 +38,43 @@ fn another_as_number_is_a_bad_peer_as() {
 }
 
 #[test]
+fn internal_and_external_peers_are_told_apart_by_their_as_number() {
+    use super::super::RemoteAs::{External, Internal};
+    let theirs = |as_number| {
+        let capabilities = vec![
+            Capability::FourOctetAs(as_number),
+            Capability::Multiprotocol(Family::Ipv4Unicast),
+        ];
+        crate::codec::open::encode(&Open { as_number, capabilities, ..their_open() }).unwrap()
+    };
+    for (peer_as, number) in [(Internal, 64512), (External, 64513), (External, 4_200_000_001)] {
+        let mut solo = Solo::open_sent(PeerConfig { peer_as, ..config() });
+        solo.bytes(1, theirs(number));
+        assert_eq!(solo.state(), State::OpenConfirm, "{peer_as} {number}");
+        assert_eq!(solo.peer.config().is_internal(), peer_as == Internal);
+    }
+    for (peer_as, number, expected) in [
+        (Internal, 64513, "peer has AS 64513, not 64512 as an internal peer (sent"),
+        (External, 64512, "peer has AS 64512, as this speaker, and is no external peer (sent"),
+        (External, 0, "peer has AS 0 (sent"),
+    ] {
+        let config = PeerConfig { peer_as, ..config() };
+        let (code, subcode, _, words) = ended(Solo::open_sent(config), theirs(number));
+        assert_eq!((code, subcode), (2, 2));
+        assert!(words.starts_with(expected), "{words}");
+    }
+}
+
+#[test]
 fn as_zero_is_a_bad_peer_as_even_where_it_is_configured() {
     let theirs = Open { as_number: 0, capabilities: vec![], ..their_open() };
-    let (code, subcode, ..) = open_error(PeerConfig { peer_as: 0, ..config() }, theirs);
+    let (code, subcode, ..) = open_error(PeerConfig { peer_as: 0.into(), ..config() }, theirs);
     assert_eq!((code, subcode), (2, 2));
 }
 
 #[test]
 fn as_trans_alone_is_not_the_number_that_it_stands_for() {
-    let config = PeerConfig { peer_as: 4_200_000_001, ..config() };
+    let config = PeerConfig { peer_as: 4_200_000_001.into(), ..config() };
     let theirs = Open { as_number: 23456, capabilities: vec![], ..their_open() };
     let (code, subcode, ..) = open_error(config, theirs);
     assert_eq!((code, subcode), (2, 2));
@@ -69,7 +97,7 @@ fn a_bgp_identifier_of_zero_or_our_own_within_the_as_is_bad() {
         assert_eq!((code, subcode, data), (2, 3, vec![]));
     }
     // Another AS may have it too (RFC 6286, 2.1).
-    let mut solo = Solo::open_sent(PeerConfig { peer_as: 65000, ..config() });
+    let mut solo = Solo::open_sent(PeerConfig { peer_as: 65000.into(), ..config() });
     let capabilities = vec![Capability::FourOctetAs(65000)];
     let theirs =
         Open { as_number: 65000, router_id: [10, 0, 0, 1].into(), capabilities, ..their_open() };

@@ -26,7 +26,7 @@ use crate::message::{Capability, Family, Notification, Open};
 fn config() -> PeerConfig {
     PeerConfig {
         local_as: 64512,
-        peer_as: 64512,
+        peer_as: 64512.into(),
         router_id: Ipv4Addr::new(10, 0, 0, 1),
         hold_time: HoldTime::DEFAULT,
         keepalive: None,

@@ -338,8 +338,8 @@ fn a_restart_costs_a_second_or_so() {
 #[test]
 fn two_as_numbers_of_four_octets_and_equal_identifiers_meet() {
     let [mut a, mut b] = Pair::configs();
-    (a.local_as, a.peer_as) = (4_200_000_001, 4_200_000_002);
-    (b.local_as, b.peer_as) = (4_200_000_002, 4_200_000_001);
+    (a.local_as, a.peer_as) = (4_200_000_001, 4_200_000_002.into());
+    (b.local_as, b.peer_as) = (4_200_000_002, 4_200_000_001.into());
     b.router_id = a.router_id;
     let mut pair = Pair::new([a, b], 5);
     pair.tell(0, Event::ManualStart);

@@ -6,7 +6,7 @@ use crate::message::{Capability, Open};
 use crate::role::{LocalRole, Role};
 
 fn with(role: Role, strict: bool) -> PeerConfig {
-    PeerConfig { peer_as: 65001, role: Some(LocalRole { role, strict }), ..config() }
+    PeerConfig { peer_as: 65001.into(), role: Some(LocalRole { role, strict }), ..config() }
 }
 
 /// The OPEN of an external peer that says these, too.
@@ -82,9 +82,9 @@ fn what_is_no_role_goes_with_none() {
 #[test]
 fn without_a_role_here_and_within_an_as_theirs_is_of_no_concern() {
     let theirs = saying(&[Capability::Role(Role::Peer)]);
-    let config = PeerConfig { peer_as: 65001, ..config() };
+    let config = PeerConfig { peer_as: 65001.into(), ..config() };
     assert_eq!(outcome(config.clone(), &theirs), Ok(vec![]));
     let role = Some(LocalRole { role: Role::Customer, strict: true });
-    let internal = PeerConfig { peer_as: 64512, role, ..config };
+    let internal = PeerConfig { peer_as: 64512.into(), role, ..config };
     assert_eq!(outcome(internal, &their_open()), Ok(vec![]));
 }

@@ -41,7 +41,10 @@ fn own_pod_cidrs_are_blocks_and_the_other_nodes_are_named_peers_and_owners() {
     assert_eq!(snapshot.blocks, ["10.244.0.0/24".parse().unwrap()]);
     assert_eq!(super::peers(&snapshot), ["node2", "node3"]);
     let peer = &snapshot.peers[0];
-    assert_eq!((peer.address, peer.as_number, peer.port), ([10, 77, 0, 12].into(), 64999, 1179));
+    assert_eq!(
+        (peer.address, peer.as_number, peer.port),
+        ([10, 77, 0, 12].into(), 64999.into(), 1179)
+    );
     assert_eq!(
         snapshot.owners,
         [
