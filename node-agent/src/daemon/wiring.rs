@@ -466,14 +466,9 @@ impl Agent {
         moved
     }
 
-    /// Changes whenever a session does.
-    pub fn sessions(&self) -> watch::Receiver<u64> {
-        self.speaker.watch()
-    }
-
-    /// Whether every peer has announced all its routes.
-    pub async fn all_is_announced(&self) -> bool {
-        self.speaker.peers().await.iter().all(|peer| peer.end_of_rib)
+    /// Changes once, when every peer has announced all its routes.
+    pub fn announced(&self) -> watch::Receiver<bool> {
+        self.speaker.announced()
     }
 
     /// Whether [`Agent::settle`] was called.
