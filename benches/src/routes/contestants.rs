@@ -1,5 +1,5 @@
 //! Who takes the routes into the kernel: the agent, BIRD and FRR, each configured for no more than
-//! that.
+//! that, and so without BFD.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -77,6 +77,7 @@ fn agent(target: &Path, directory: &Path, peers: &[Ipv4Addr]) -> Result<Vec<Comm
          asNumber: {AS_NUMBER}\n\
          pools: [{{cidr: 10.0.0.0/8, encapsulation: None}}]\n\
          blocks: [10.255.0.0/26]\n\
+         bfd: {{enabled: false}}\n\
          peers:\n",
         directory.join("run").display()
     );

@@ -50,7 +50,8 @@ pub fn section(target: &Path) -> Result<String> {
     let mut text = String::from(
         "\n## Routes from one peer, all in the kernel\n\n\
          From the first UPDATE until the kernel has them all; then from the first withdrawal until it has none. CPU time is\n\
-         that of all processes of the contestant, the kernel's work for them included. Medians.\n\n\
+         that of all processes of the contestant, the kernel's work for them included. Medians. GoBGP is not among them: it has\n\
+         routes put into the kernel by FRR's zebra only, and its client (3.10) panics with the zebra of Debian 12 (8.4.4).\n\n\
          | routes | | all, s | CPU, s | none, s | CPU, s | peak memory, MB |\n\
          | --- | --- | --- | --- | --- | --- | --- |\n",
     );

@@ -6,8 +6,8 @@
 //! they do not.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::mem;
 use std::sync::Arc;
+use std::{iter, mem};
 
 use ipnetwork::IpNetwork;
 
@@ -102,12 +102,16 @@ impl<V: PartialEq> Table<V> {
             if Arc::ptr_eq(before, now) {
                 continue;
             }
-            let gone = before.iter().filter(|(prefix, _)| find(now, prefix).is_err());
-            // An entry is the same only where all of it is.
-            let other = now.iter().filter(|entry| {
-                find(before, &entry.0).ok().and_then(|at| before.get(at)) != Some(entry)
-            });
-            changes.extend(gone.chain(other).map(|(prefix, _)| *prefix));
+            let mut before = before.iter().peekable();
+            for entry in now.iter() {
+                let gone = iter::from_fn(|| before.next_if(|(prefix, _)| *prefix < entry.0));
+                changes.extend(gone.map(|(prefix, _)| *prefix));
+                // An entry is the same only where all of it is.
+                if before.next_if(|(prefix, _)| *prefix == entry.0) != Some(entry) {
+                    changes.push(entry.0);
+                }
+            }
+            changes.extend(before.map(|(prefix, _)| *prefix));
         }
         changes
     }

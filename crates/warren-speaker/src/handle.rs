@@ -23,6 +23,7 @@ pub struct Speaker {
     wanted: watch::Sender<Wanted>,
     requests: mpsc::Sender<Request>,
     version: watch::Receiver<u64>,
+    announced: watch::Receiver<bool>,
     listening: SocketAddr,
 }
 
@@ -54,6 +55,7 @@ pub(crate) struct Inputs {
     pub(crate) initial: Wanted,
     pub(crate) requests: mpsc::Receiver<Request>,
     pub(crate) version: watch::Sender<u64>,
+    pub(crate) announced: watch::Sender<bool>,
 }
 
 pub(crate) fn new(listening: SocketAddr) -> (Speaker, Inputs) {
@@ -62,13 +64,15 @@ pub(crate) fn new(listening: SocketAddr) -> (Speaker, Inputs) {
     // Who asks waits for the answer, so that there are as many places as may ask at once.
     let (requests, requests_receiver) = mpsc::channel(8);
     let (version_sender, version) = watch::channel(0);
+    let (announced_sender, announced) = watch::channel(false);
     let inputs = Inputs {
         wanted: wanted_receiver,
         initial,
         requests: requests_receiver,
         version: version_sender,
+        announced: announced_sender,
     };
-    (Speaker { wanted, requests, version, listening }, inputs)
+    (Speaker { wanted, requests, version, announced, listening }, inputs)
 }
 
 impl Speaker {
@@ -138,6 +142,12 @@ impl Speaker {
     /// A number that grows whenever [`peers`](Self::peers) may have something new to tell.
     pub fn watch(&self) -> watch::Receiver<u64> {
         self.version.clone()
+    }
+
+    /// Becomes true once every peer has announced all its routes (RFC 4724, 2) and what follows from
+    /// them has been put among the [`PathChanges`]; it stays so. Never where there are templates.
+    pub fn announced(&self) -> watch::Receiver<bool> {
+        self.announced.clone()
     }
 
     /// Ends every session with Cease, Administrative Shutdown, and the speaker; returns when the

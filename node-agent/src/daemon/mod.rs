@@ -31,7 +31,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::Instant;
 use tracing::{error, info};
 use warren_types::control::{Request, Response};
 use warren_types::run_dir::RunDir;
@@ -39,10 +38,6 @@ use warren_types::run_dir::RunDir;
 use crate::config::Config;
 use crate::daemon::wiring::{Agent, Event};
 use crate::datastore::Datastore;
-
-/// How long routes of this agent's former life stay after every peer has said that it has announced
-/// all: the time for the last of those to come through to here.
-const SETTLE_AFTER_END_OF_RIB: Duration = Duration::from_secs(1);
 
 /// How long an agent that was asked to shut down waits for its SIGTERM before it ends without.
 const SIGTERM_FOLLOWS: Duration = Duration::from_secs(10);
@@ -86,7 +81,7 @@ async fn serve(config_file: &Path, config: Config, run_dir: RunDir) -> anyhow::R
         Agent::start(config, run_dir.clone(), identity, datastore).await?;
     let settle = tokio::time::sleep(Duration::from_secs(settle_after.into()));
     tokio::pin!(settle);
-    let mut sessions = agent.sessions();
+    let mut announced = agent.announced();
 
     let asked = loop {
         tokio::select! {
@@ -106,12 +101,12 @@ async fn serve(config_file: &Path, config: Config, run_dir: RunDir) -> anyhow::R
                 Event::Bfd(event) => agent.heed(event).await,
                 Event::Plugin(report) => agent.hear(&report),
             },
-            Ok(()) = sessions.changed(), if !agent.is_settled() => {
-                if agent.all_is_announced().await {
-                    let soon = Instant::now() + SETTLE_AFTER_END_OF_RIB;
-                    let earlier = soon.min(settle.deadline());
-                    settle.as_mut().reset(earlier);
+            Ok(()) = announced.changed(), if !agent.is_settled() => {
+                // The last of what was announced may wait here still.
+                while let Ok(changes) = path_changes.try_recv() {
+                    agent.paths_changed(changes);
                 }
+                agent.settle();
             }
             () = &mut settle, if !agent.is_settled() => agent.settle(),
             Some(query) = queries.recv() => {

@@ -20,8 +20,8 @@ mod outcome;
 mod restart;
 mod session;
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::mem;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -61,7 +61,10 @@ pub struct Rib {
     /// The peers that are to be told something.
     out_of_date: BTreeSet<IpAddr>,
     /// Each destination whose best path may have changed, with the one that was reported last.
-    changes: BTreeMap<IpNetwork, Option<BestPath>>,
+    changes: HashMap<IpNetwork, Option<BestPath>>,
+    /// The same destinations in the order in which they changed: a peer tells of those with one next
+    /// hop together, and so the kernel takes them fastest.
+    changed: VecDeque<IpNetwork>,
     first_refusals: Vec<FirstRefusal>,
     attributes: Interner,
     /// What is kept of sessions that have ended, by peer.
@@ -275,12 +278,14 @@ impl Rib {
         !self.deferred && !self.changes.is_empty()
     }
 
-    /// At most `limit` of the destinations whose best path is not what was reported last.
+    /// At most `limit` of the destinations whose best path is not what was reported last, in the order
+    /// in which they changed.
     pub fn take_changes(&mut self, limit: usize) -> Vec<PathChange> {
         let mut changes = Vec::new();
         let limit = if self.deferred { 0 } else { limit };
         for _ in 0..limit {
-            let Some((prefix, reported)) = self.changes.pop_first() else { break };
+            let Some(prefix) = self.changed.pop_front() else { break };
+            let Some(reported) = self.changes.remove(&prefix) else { continue };
             let best = self.routes.get(&prefix).and_then(|route| route.best.reported());
             if best != reported {
                 changes.push(PathChange { prefix, best });
@@ -360,6 +365,7 @@ impl Rib {
             && let Entry::Vacant(entry) = self.changes.entry(prefix)
         {
             entry.insert(reported);
+            self.changed.push_back(prefix);
         }
         if route.paths.is_empty() && matches!(route.best, Best::None) {
             self.routes.remove(&prefix);

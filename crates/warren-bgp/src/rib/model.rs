@@ -419,6 +419,7 @@ impl World {
             assert!(!route.paths.is_empty() || !matches!(route.best, Best::None));
             assert_eq!(self.rib.for_mesh.contains(prefix), route.best.is_for_mesh());
         }
+        assert!(self.rib.changed.is_empty());
         assert!(self.rib.for_mesh.iter().all(|p| self.rib.routes.contains_key(p)));
     }
 }

@@ -110,6 +110,19 @@ fn what_changes_back_before_it_is_reported_is_no_change() {
 }
 
 #[test]
+fn changes_are_told_in_the_order_in_which_they_happened() {
+    let mut rib = rib(&[internal(1), internal(2)]);
+    let (last, first) = ("172.16.9.128/26", "172.16.9.0/26");
+    rib.update(internal(2).peer, announce(&[last, BLOCK], via(2)));
+    rib.update(internal(1).peer, announce(&[first], via(1)));
+    // It keeps its place.
+    rib.update(internal(1).peer, announce(&[last], via(1)));
+    assert_eq!(rib.take_changes(2), [change(last, Some(1)), change(BLOCK, Some(2))]);
+    assert_eq!(rib.take_changes(2), [change(first, Some(1))]);
+    assert!(!rib.has_changes());
+}
+
+#[test]
 fn new_attributes_with_the_old_next_hop_are_news_for_peers_only() {
     let mut rib = rib(&[internal(1), external(3, 65000)]);
     rib.update(internal(1).peer, announce(&[BLOCK], via(1)));

@@ -6,7 +6,7 @@
 //! for each: what the pass before brought there. The kernel is told of the difference and not asked
 //! for its table. Where it answers something unexpected, the pass becomes one over everything.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -72,7 +72,7 @@ impl Standing {
     }
 
     /// Counts what the paths of `prefixes` lead to; tells whether the next hops are others now.
-    fn count(&mut self, before: &Known, now: &Known, prefixes: &BTreeSet<IpNetwork>) -> bool {
+    fn count(&mut self, before: &Known, now: &Known, prefixes: &[IpNetwork]) -> bool {
         let mut others = false;
         for prefix in prefixes {
             if let Some(path) = now.paths.get(prefix) {
@@ -114,9 +114,8 @@ impl Reconciler {
         if stirred.everything || !known.has_the_settings_of(&before) {
             return None;
         }
-        let changed: BTreeSet<IpNetwork> =
-            before.paths.changes_to(&known.paths).into_iter().collect();
-        let mut plan = self.plan(standing, known, &changed, &stirred.gone)?;
+        let changed = before.paths.changes_to(&known.paths);
+        let mut plan = self.plan(standing, known, &changed, stirred)?;
         kernel::sort(&mut plan.write);
         if !self.carry_out(&plan) {
             return None;
@@ -145,14 +144,17 @@ impl Reconciler {
         &self,
         standing: &Standing,
         known: &Known,
-        changed: &BTreeSet<IpNetwork>,
-        gone: &BTreeSet<IpNetwork>,
+        changed: &[IpNetwork],
+        Stirred { gone, bent, .. }: &Stirred,
     ) -> Option<Plan> {
         let links = &self.view.links;
         let (old, new) = (Rules::new(&self.view.known, links), Rules::new(known, links));
         let mut plan = Plan::default();
-        for prefix in changed.union(gone) {
-            let is_changed = changed.contains(prefix);
+        let is_as_before =
+            |prefix: &&IpNetwork| self.view.known.paths.get(prefix) == known.paths.get(prefix);
+        let only_stirred = gone.union(bent).filter(is_as_before).map(|prefix| (prefix, false));
+        for (prefix, is_changed) in changed.iter().map(|prefix| (prefix, true)).chain(only_stirred)
+        {
             // What stands in the way of a route may have gone, and what a peer says of this node's
             // own block is a matter of its own.
             if standing.refused.contains_key(prefix)
@@ -172,8 +174,10 @@ impl Reconciler {
             };
             match (before, now, kept) {
                 (_, _, Some(None)) => return None,
+                // What is to be deleted is not what the pass before has brought there.
+                (_, None | Some(Verdict::Withheld(_)), _) if bent.contains(prefix) => return None,
                 (_, Some(Verdict::Route(route)), Some(Some(kept))) => {
-                    if gone.contains(prefix) {
+                    if gone.contains(prefix) || bent.contains(prefix) {
                         return None;
                     }
                     if !kept.is(&route) {
@@ -183,7 +187,7 @@ impl Reconciler {
                 (_, _, Some(Some(_))) => return None,
                 (before, Some(Verdict::Route(route)), None) => {
                     let is_there = before.is_some() && !gone.contains(prefix);
-                    if !is_there || before.as_ref() != Some(&route) {
+                    if !is_there || bent.contains(prefix) || before.as_ref() != Some(&route) {
                         plan.write.push(Write { route, replace: is_there });
                     }
                 }

@@ -8,14 +8,14 @@ use std::io;
 use std::task::{Context, Poll};
 
 use ipnetwork::IpNetwork;
-use netlink_packet_core::{NetlinkBuffer, NetlinkMessage, NetlinkPayload};
+use netlink_packet_core::{NLM_F_REPLACE, NetlinkBuffer, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE};
 use netlink_sys::{AsyncSocket, SocketAddr, TokioSocket};
 use socket2::{SockFilter, SockRef};
 use tracing::debug;
 
-use super::diff::Realm;
+use super::diff::{KernelRoute, Realm};
 use super::kernel;
 use super::pass::View;
 use crate::desired::{DesiredRoute, Device, Rules, TUNNEL, Verdict, uses_tunnel};
@@ -40,6 +40,8 @@ pub(super) struct Stirred {
     pub(super) everything: bool,
     /// Destinations that a route went from.
     pub(super) gone: BTreeSet<IpNetwork>,
+    /// Destinations whose route somebody replaced by another one of ours, which is wrong.
+    pub(super) bent: BTreeSet<IpNetwork>,
 }
 
 impl Stirred {
@@ -50,7 +52,7 @@ impl Stirred {
 
     /// Whether nothing happened that matters.
     pub(super) fn is_nothing(&self) -> bool {
-        !self.everything && self.gone.is_empty()
+        !self.everything && self.gone.is_empty() && self.bent.is_empty()
     }
 }
 
@@ -88,7 +90,7 @@ impl Events {
             let lost = heard(routes, datagram, context, |datagram| {
                 for message in messages(datagram) {
                     match message {
-                        Ok(message) => judge.take(&message, &mut stirred),
+                        Ok((message, flags)) => judge.take(&message, flags, &mut stirred),
                         // An event of a newer kernel than this program knows: look.
                         Err(Undecoded) => stirred.everything = true,
                     }
@@ -165,8 +167,11 @@ fn heard(
 /// A message that cannot be decoded.
 struct Undecoded;
 
-/// The messages of a datagram; an error for one that cannot be decoded, and the rest after it.
-fn messages(datagram: &[u8]) -> impl Iterator<Item = Result<RouteNetlinkMessage, Undecoded>> {
+/// The messages of a datagram with their flags; an error for one that cannot be decoded, and the rest
+/// after it.
+fn messages(
+    datagram: &[u8],
+) -> impl Iterator<Item = Result<(RouteNetlinkMessage, u16), Undecoded>> {
     let mut rest = datagram;
     std::iter::from_fn(move || {
         if rest.is_empty() {
@@ -179,8 +184,8 @@ fn messages(datagram: &[u8]) -> impl Iterator<Item = Result<RouteNetlinkMessage,
         let length = buffer.length() as usize;
         let decoded = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest);
         rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
-        Some(match decoded.map(|message| message.payload) {
-            Ok(NetlinkPayload::InnerMessage(message)) => Ok(message),
+        Some(match decoded.map(|message| (message.payload, message.header.flags)) {
+            Ok((NetlinkPayload::InnerMessage(message), flags)) => Ok((message, flags)),
             _ => Err(Undecoded),
         })
     })
@@ -196,16 +201,43 @@ struct Judge<'a> {
 impl Judge<'_> {
     /// Takes note of an event if it says something else than what the last pass saw and wanted. So
     /// it is not with the coming and going of pods.
-    fn take(&self, message: &RouteNetlinkMessage, stirred: &mut Stirred) {
-        if let RouteNetlinkMessage::DelRoute(message) = message {
-            // One of ours that should not be there may be one that is kept for now.
-            let gone = kernel::route(message).filter(|gone| {
-                gone.is_in_the_place_of_ours() && self.wanted(gone.prefix).is_some()
-                    || self.realm.has(gone.protocol, &gone.prefix, gone.index)
-            });
-            stirred.gone.extend(gone.map(|gone| gone.prefix));
-        } else {
-            stirred.everything |= self.differs(message);
+    fn take(&self, message: &RouteNetlinkMessage, flags: u16, stirred: &mut Stirred) {
+        match message {
+            RouteNetlinkMessage::DelRoute(message) => {
+                // One of ours that should not be there may be one that is kept for now.
+                let gone = kernel::route(message).filter(|gone| {
+                    gone.is_in_the_place_of_ours() && self.wanted(gone.prefix).is_some()
+                        || self.realm.has(gone.protocol, &gone.prefix, gone.index)
+                });
+                stirred.gone.extend(gone.map(|gone| gone.prefix));
+            }
+            RouteNetlinkMessage::NewRoute(message) => {
+                if let Some(there) = kernel::route(message).filter(|there| self.is_wrong(there)) {
+                    // Else it stands before or behind others, or is another's.
+                    if flags & NLM_F_REPLACE != 0
+                        && there.protocol == self.realm.protocol
+                        && there.is_in_the_place_of_ours()
+                        && self.wanted(there.prefix).is_some()
+                    {
+                        stirred.bent.insert(there.prefix);
+                    } else {
+                        stirred.everything = true;
+                    }
+                }
+            }
+            _ => stirred.everything |= self.differs(message),
+        }
+    }
+
+    /// Whether a route that came should not be there.
+    fn is_wrong(&self, there: &KernelRoute) -> bool {
+        let realm = self.realm;
+        match self.wanted(there.prefix) {
+            Some(wanted) => {
+                !there.is(&wanted)
+                    && (there.is_in_the_place_of_ours() || there.protocol == realm.protocol)
+            }
+            None => realm.settled && realm.has(there.protocol, &there.prefix, there.index),
         }
     }
 
@@ -218,19 +250,10 @@ impl Judge<'_> {
     }
 
     fn differs(&self, message: &RouteNetlinkMessage) -> bool {
-        let Self { view, realm, .. } = self;
+        let Self { view, .. } = self;
         let watched = || [&view.links.tunnel, &view.links.nic].into_iter().flatten();
         let watched_as = |index| watched().find(|device| device.index == index);
         match message {
-            RouteNetlinkMessage::NewRoute(message) => {
-                kernel::route(message).is_some_and(|there| match self.wanted(there.prefix) {
-                    Some(wanted) => {
-                        !there.is(&wanted)
-                            && (there.is_in_the_place_of_ours() || there.protocol == realm.protocol)
-                    }
-                    None => realm.settled && realm.has(there.protocol, &there.prefix, there.index),
-                })
-            }
             RouteNetlinkMessage::NewLink(message) => {
                 kernel::device(message).is_some_and(|there| match watched_as(there.index) {
                     Some(device) => !same_link(device, &there),

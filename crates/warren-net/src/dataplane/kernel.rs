@@ -1,6 +1,7 @@
 //! What the kernel has, and the requests that change it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::IpNetwork;
@@ -188,7 +189,9 @@ pub(super) fn write(write: &Write) -> Request {
         false => ("add", NEW),
     };
     let message = RouteNetlinkMessage::NewRoute(route_message(route));
-    Request::new(format!("{verb} route {route}"), flags, message)
+    let route = route.clone();
+    let operation = fmt::from_fn(move |f| write!(f, "{verb} route {route}"));
+    Request::new_in_bulk(operation, flags, message)
 }
 
 /// Puts routes in the order in which the kernel takes them fastest: it keeps one record for all
@@ -227,8 +230,10 @@ pub(super) fn delete(route: &KernelRoute) -> Request {
     if let Some(index) = route.index {
         message = message.output_interface(index);
     }
-    let operation = format!("delete route {}", route.words(&BTreeMap::new()));
-    Request::new(operation, 0, RouteNetlinkMessage::DelRoute(message.build()))
+    let route = route.clone();
+    let operation =
+        fmt::from_fn(move |f| write!(f, "delete route {}", route.words(&BTreeMap::new())));
+    Request::new_in_bulk(operation, 0, RouteNetlinkMessage::DelRoute(message.build()))
 }
 
 /// Whether a deletion failed only because there was nothing left to delete.

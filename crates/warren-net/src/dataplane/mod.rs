@@ -32,6 +32,7 @@ mod tests;
 mod tunnel;
 
 use std::io;
+use std::mem;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -54,8 +55,8 @@ pub const RESYNC: Duration = Duration::from_secs(60);
 /// How soon a refused request is tried again, at first and at the latest.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 
-/// Bounds of the rest after a pass. It is as long as the pass took, so that whoever keeps changing
-/// our routes costs half a core and no more.
+/// Bounds of the rest after a pass that others caused. It is as long as the pass took, so that whoever
+/// keeps changing our routes costs half a core and no more.
 const REST: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(1));
 
 /// Why the dataplane could not start.
@@ -116,6 +117,8 @@ fn work(
     let mut events = None;
     let mut retry = RETRY.0;
     let mut stirred = Stirred::everything();
+    // Whether the next pass is for what others did.
+    let mut was_stirred = false;
     // When to look at everything whatever happens.
     let mut due = Instant::now();
     runtime.block_on(async {
@@ -151,20 +154,26 @@ fn work(
             } else if outcome.retry {
                 due = due.min(ended + retry);
             }
-            let rest = (ended - started).clamp(REST.0, REST.1);
-            tokio::select! {
-                biased;
-                _ = &mut stopped => return,
-                () = sleep(rest) => {}
+            // What the peers say waits for nobody.
+            if mem::take(&mut was_stirred) {
+                let rest = (ended - started).clamp(REST.0, REST.1);
+                tokio::select! {
+                    biased;
+                    _ = &mut stopped => return,
+                    () = sleep(rest) => {}
+                }
             }
             tokio::select! {
                 biased;
                 _ = &mut stopped => return,
                 // First, so that what somebody did to a route is known before its path is looked at.
-                happened = something_happens(&mut events, &reconciler) => match happened {
-                    Some(happened) => stirred = happened,
-                    None => events = None,
-                },
+                happened = something_happens(&mut events, &reconciler) => {
+                    was_stirred = true;
+                    match happened {
+                        Some(happened) => stirred = happened,
+                        None => events = None,
+                    }
+                }
                 // Once the sender is gone there is nothing more to learn, but much to keep.
                 Ok(()) = known.changed() => {}
                 () = sleep_until(due) => {}

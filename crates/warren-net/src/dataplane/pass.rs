@@ -3,7 +3,7 @@
 //! Most passes are about a few destinations, and do not look at all the others: see
 //! [`change`](super::change).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 use std::mem;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -34,7 +34,7 @@ pub(super) struct Reconciler {
     /// How the destinations stand since the last pass; none if it failed.
     pub(super) standing: Option<Standing>,
     /// The destinations that this process gave routes to and has not deleted since.
-    pub(super) written: BTreeSet<IpNetwork>,
+    pub(super) written: HashSet<IpNetwork>,
     /// Since when each destination has had a problem.
     pub(super) troubled: BTreeMap<IpNetwork, SystemTime>,
     pub(super) report: Arc<Report>,
@@ -82,7 +82,7 @@ impl Reconciler {
             packet_rules: Keeper::default(),
             view: View { known, links: Links::default() },
             standing: None,
-            written: BTreeSet::new(),
+            written: HashSet::new(),
             troubled: BTreeMap::new(),
             report: Arc::default(),
         }

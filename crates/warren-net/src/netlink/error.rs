@@ -56,13 +56,14 @@ impl Error {
     }
 
     /// `code` and `tlvs` as they stand in an NLMSG_ERROR or NLMSG_DONE message.
-    pub(crate) fn refused(operation: &str, header: &NetlinkHeader, code: i32, tlvs: &[u8]) -> Self {
+    pub(crate) fn refused(
+        operation: String,
+        header: &NetlinkHeader,
+        code: i32,
+        tlvs: &[u8],
+    ) -> Self {
         let text = (header.flags & NLM_F_ACK_TLVS != 0).then(|| words(tlvs)).flatten();
-        Self::Refused {
-            operation: operation.to_string(),
-            errno: Errno::from_raw(code.saturating_neg()),
-            text,
-        }
+        Self::Refused { operation, errno: Errno::from_raw(code.saturating_neg()), text }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The socket: requests in batches, dumps.
 
 use std::borrow::Cow;
+use std::fmt::{self, Display};
 use std::io;
 use std::os::fd::AsFd;
 
@@ -38,11 +39,33 @@ const DUMPS: usize = 16;
 pub type Outcome = Result<Vec<RouteNetlinkMessage>, Error>;
 
 /// One request to the kernel, and what to call it when it fails.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Request {
-    operation: Cow<'static, str>,
+    operation: Operation,
     flags: u16,
     message: RouteNetlinkMessage,
+}
+
+/// What a request is called when it fails.
+enum Operation {
+    Words(Cow<'static, str>),
+    /// Put into words only then: of a hundred thousand routes hardly one is refused.
+    Later(Box<dyn Display + Send>),
+}
+
+impl Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Words(words) => f.write_str(words),
+            Self::Later(later) => later.fmt(f),
+        }
+    }
+}
+
+impl fmt::Debug for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.to_string())
+    }
 }
 
 impl Request {
@@ -56,7 +79,16 @@ impl Request {
         flags: u16,
         message: RouteNetlinkMessage,
     ) -> Self {
-        Self { operation: operation.into(), flags, message }
+        Self { operation: Operation::Words(operation.into()), flags, message }
+    }
+
+    /// As [`Request::new`], with an operation that is put into words only if it fails.
+    pub fn new_in_bulk(
+        operation: impl Display + Send + 'static,
+        flags: u16,
+        message: RouteNetlinkMessage,
+    ) -> Self {
+        Self { operation: Operation::Later(Box::new(operation)), flags, message }
     }
 }
 
@@ -162,14 +194,14 @@ impl Socket {
             operations.push(request.operation);
         }
         // A failure of the socket concerns them all; it is told of the first.
-        let whole = operations.first().cloned().unwrap_or_default();
+        let Some(whole) = operations.first() else { return Ok(Vec::new()) };
         self.send(&bytes)
             .map_err(|source| Error::Socket { operation: whole.to_string(), source })?;
 
         let mut outcomes: Vec<Outcome> = operations.iter().map(|_| Ok(Vec::new())).collect();
         let mut done = false;
         while !done {
-            for (header, payload) in self.receive(&whole)? {
+            for (header, payload) in self.receive(whole)? {
                 // What is left of an earlier request that failed half-way has an older number.
                 let index = header.sequence_number.wrapping_sub(first) as usize;
                 let (Some(operation), Some(outcome)) =
@@ -241,7 +273,7 @@ impl Socket {
     /// None: the table changed while it was read.
     fn dump_once<T>(
         &mut self,
-        operation: &str,
+        operation: &Cow<'static, str>,
         message: RouteNetlinkMessage,
         keep: &mut impl FnMut(RouteNetlinkMessage) -> Option<T>,
     ) -> Result<Option<Vec<T>>, Error> {
@@ -263,6 +295,7 @@ impl Socket {
                     Ok(NetlinkPayload::InnerMessage(message)) => found.extend(keep(message)),
                     Ok(NetlinkPayload::Done(end)) if end.code < 0 => {
                         let tlvs = &end.extended_ack;
+                        let operation = operation.to_string();
                         return Err(Error::refused(operation, &header, end.code, tlvs));
                     }
                     Ok(NetlinkPayload::Done(_)) => done = true,
@@ -302,7 +335,7 @@ impl Socket {
 
     /// Waits for one datagram and takes it apart. A message that cannot be decoded stands in the
     /// list as the reason for it.
-    fn receive(&mut self, operation: &str) -> Result<Vec<Message>, Error> {
+    fn receive(&mut self, operation: &impl Display) -> Result<Vec<Message>, Error> {
         self.datagram.clear();
         let length = uninterrupted(|| self.socket.recv(&mut self.datagram, libc::MSG_TRUNC))
             .map_err(|source| Error::Socket { operation: operation.to_string(), source })?;
@@ -333,7 +366,7 @@ type Message = (NetlinkHeader, Result<NetlinkPayload<RouteNetlinkMessage>, Strin
 
 /// What an NLMSG_ERROR says: code 0 acknowledges.
 fn acknowledged(
-    operation: &str,
+    operation: &impl Display,
     header: &NetlinkHeader,
     answer: &ErrorMessage,
 ) -> Result<(), Error> {
@@ -342,7 +375,7 @@ fn acknowledged(
         // NETLINK_CAP_ACK: of the request, only the header is repeated before the attributes.
         Some(code) => {
             let tlvs = answer.header.get(NETLINK_HEADER_LEN..).unwrap_or_default();
-            Err(Error::refused(operation, header, code.get(), tlvs))
+            Err(Error::refused(operation.to_string(), header, code.get(), tlvs))
         }
     }
 }

@@ -206,7 +206,7 @@ impl Netfilter {
                         let echoed =
                             if header.message_type == NLMSG_ERROR { NETLINK_HEADER_LEN } else { 0 };
                         let tlvs = payload.get(4 + echoed..).unwrap_or_default();
-                        return Err(Error::refused(operation, &header, code, tlvs));
+                        return Err(Error::refused(operation.to_string(), &header, code, tlvs));
                     }
                     if header.sequence_number == *numbers.end() {
                         return Ok(answer);

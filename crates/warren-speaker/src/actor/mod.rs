@@ -60,6 +60,8 @@ struct Actor {
     told_last: Option<IpAddr>,
     unknown_peers: RateLimit,
     malformed_updates: RateLimit,
+    /// Whether the peers have been set.
+    knows_peers: bool,
     /// Whether snapshots may differ from those before this turn.
     has_news: bool,
     tasks: JoinSet<()>,
@@ -90,7 +92,7 @@ pub(crate) async fn run(
     inputs: Inputs,
     changes: mpsc::Sender<Vec<PathChange>>,
 ) {
-    let Inputs { mut wanted, initial: mut applied, mut requests, version } = inputs;
+    let Inputs { mut wanted, initial: mut applied, mut requests, version, announced } = inputs;
     let (events, mut happened) = mpsc::channel(EVENT_QUEUE);
     let deferral = config.restarted.and_then(|it| Deferral::new(Instant::now(), it));
     let mut rib = Rib::default();
@@ -110,6 +112,7 @@ pub(crate) async fn run(
         told_last: None,
         unknown_peers: RateLimit::default(),
         malformed_updates: RateLimit::default(),
+        knows_peers: false,
         has_news: false,
         tasks: JoinSet::new(),
         events: events.clone(),
@@ -122,6 +125,9 @@ pub(crate) async fn run(
         let has_more_to_tell = actor.tell_peers();
         actor.log_refusals();
         if std::mem::take(&mut actor.has_news) {
+            if !*announced.borrow() && actor.all_is_announced() {
+                announced.send_replace(true);
+            }
             version.send_modify(|version| *version += 1);
         }
         let deadline = actor.deadline().map(tokio::time::Instant::from);
@@ -148,6 +154,7 @@ pub(crate) async fn run(
             }
             place = changes.reserve(), if actor.rib.has_changes() => {
                 flow::report(&mut actor.rib, place.ok());
+                actor.has_news |= !actor.rib.has_changes();
             }
             () = sleep_until(deadline.unwrap_or_else(tokio::time::Instant::now)),
                 if deadline.is_some() =>
@@ -192,6 +199,7 @@ impl Actor {
         }
         if !Arc::ptr_eq(&before.peers, &now.peers) {
             self.set_peers(&now.peers);
+            self.knows_peers = true;
             if let Some(deferral) = &mut self.deferral {
                 deferral.begin(Instant::now());
             }
@@ -262,6 +270,16 @@ impl Actor {
         if let Some(at) = neighbor.deadline {
             self.deadlines.remove(&(at, address));
         }
+    }
+
+    /// Whether every peer has announced all its routes and what follows from them has been handed
+    /// over. Of dynamic neighbours nobody can say: those that there were may still be on their way.
+    fn all_is_announced(&self) -> bool {
+        self.knows_peers
+            && self.templates.is_empty()
+            && self.deferral.is_none()
+            && !self.rib.has_changes()
+            && self.neighbors.values().all(Neighbor::has_announced_all)
     }
 
     /// Takes events that are there already.

@@ -33,6 +33,23 @@ async fn two_speakers_exchange_routes_and_follow_changes() {
 }
 
 #[tokio::test]
+async fn that_all_is_announced_is_said_when_all_of_it_can_be_had_and_not_before() {
+    let mut one = Node::start(&["10.1.0.0/26"]).await;
+    let two = Node::start(&["10.2.0.0/26"]).await;
+    let mut announced = one.speaker.announced();
+    two.speaker.set_peers(vec![one.as_peer_of(&two)]);
+    let absent = PeerSettings::new(fresh_address().into(), AS);
+    one.speaker.set_peers(vec![two.as_peer_of(&one), absent]);
+    one.until_peer(two.address, "End-of-RIB", |peer| peer.end_of_rib).await;
+    assert!(!*announced.borrow(), "one has said nothing yet");
+
+    one.speaker.set_peers(vec![two.as_peer_of(&one)]);
+    announced.wait_for(|is_so| *is_so).await.unwrap();
+    one.take_waiting();
+    assert_eq!(one.table.keys().collect::<Vec<_>>(), [&prefix("10.2.0.0/26")]);
+}
+
+#[tokio::test]
 async fn one_of_three_ends_in_order_and_the_others_say_so() {
     let mut one = Node::start(&["10.1.0.0/26"]).await;
     let mut two = Node::start(&["10.2.0.0/26"]).await;

@@ -94,17 +94,29 @@ impl Node {
     ) {
         let wait = async {
             while !is_so(&self.table) {
-                for change in self.changes.recv().await.unwrap() {
-                    let before = match change.best {
-                        Some(best) => self.table.insert(change.prefix, best),
-                        None => self.table.remove(&change.prefix),
-                    };
-                    assert_ne!(before, change.best, "a change that changes nothing");
-                }
+                let changes = self.changes.recv().await.unwrap();
+                self.take(changes);
             }
         };
         if timeout(PATIENCE, wait).await.is_err() {
             panic!("the table stays {} routes: {:.500?}", self.table.len(), self.table);
+        }
+    }
+
+    fn take(&mut self, changes: Vec<PathChange>) {
+        for change in changes {
+            let before = match change.best {
+                Some(best) => self.table.insert(change.prefix, best),
+                None => self.table.remove(&change.prefix),
+            };
+            assert_ne!(before, change.best, "a change that changes nothing");
+        }
+    }
+
+    /// Takes the changes that are there.
+    pub(super) fn take_waiting(&mut self) {
+        while let Ok(changes) = self.changes.try_recv() {
+            self.take(changes);
         }
     }
 

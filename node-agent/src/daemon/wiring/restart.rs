@@ -12,16 +12,9 @@ use crate::config::Config;
 use crate::datastore::Snapshot;
 
 impl Agent {
-    /// Changes whenever a session does.
-    pub fn sessions(&self) -> watch::Receiver<u64> {
-        self.speaker.watch()
-    }
-
-    /// Whether every peer has announced all its routes. Of dynamic neighbours nobody can say: those
-    /// that there were may still be on their way.
-    pub async fn all_is_announced(&self) -> bool {
-        self.snapshot.templates.is_empty()
-            && self.speaker.peers().await.iter().all(|peer| peer.end_of_rib)
+    /// Becomes true when every peer has announced all its routes.
+    pub fn announced(&self) -> watch::Receiver<bool> {
+        self.speaker.announced()
     }
 
     /// Whether [`Agent::settle`] was called.

@@ -1,6 +1,7 @@
 //! Random histories: a pass over a few destinations leaves the kernel, and what is said of it, as a
 //! pass over everything would.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use proptest::prelude::*;
@@ -19,6 +20,8 @@ enum Step {
     Paths(Vec<(u8, Option<u8>)>),
     /// Somebody deletes what the kernel has for a destination.
     Delete(u8),
+    /// Somebody has the route lead elsewhere.
+    Bend(u8),
     /// Somebody puts another's route in its place.
     Hold(u8),
     /// The paths are complete, or are not known to be.
@@ -34,6 +37,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => proptest::collection::vec(path, 1..4).prop_map(Step::Paths),
         2 => (0..DESTINATIONS).prop_map(Step::Delete),
+        2 => (0..DESTINATIONS).prop_map(Step::Bend),
         1 => (0..DESTINATIONS).prop_map(Step::Hold),
         1 => any::<bool>().prop_map(Step::Settled),
         1 => Just(Step::Restart),
@@ -136,9 +140,19 @@ impl Node {
                 let prefix = prefix(*number);
                 let has_gone = try_ip(&format!("route del {prefix}")).status.success();
                 let gone = has_gone.then_some(prefix);
-                let whole =
-                    self.pass(&Stirred { gone: gone.into_iter().collect(), everything: false });
+                let gone = gone.into_iter().collect();
+                let whole = self.pass(&Stirred { gone, ..Stirred::default() });
                 assert!(!whole || !is_simple, "everything was looked at for a deleted route");
+            }
+            Step::Bend(number) => {
+                let (prefix, via) = (prefix(*number), address(*number, 9));
+                let table = kernel::table(&mut self.reconciler.socket, true).unwrap();
+                let is_ours = table.iter().any(|it| it.prefix == prefix && it.protocol == 12);
+                if is_ours && !self.is_held(*number) && self.reconciler.report.kept == 0 {
+                    ip(&format!("route replace {prefix} via {via} proto 12"));
+                    let stirred = Stirred { bent: [prefix].into(), ..Stirred::default() };
+                    assert!(!self.pass(&stirred), "everything was looked at for a bent route");
+                }
             }
             Step::Hold(number) => {
                 let (prefix, via) = (prefix(*number), address(*number, 9));

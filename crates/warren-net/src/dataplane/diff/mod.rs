@@ -4,7 +4,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
@@ -115,7 +115,7 @@ pub struct Realm<'a> {
     /// The kernel's number for the tunnel device.
     pub tunnel: Option<u32>,
     /// The destinations that this very process gave routes to.
-    pub written: &'a BTreeSet<IpNetwork>,
+    pub written: &'a HashSet<IpNetwork>,
 }
 
 impl Realm<'_> {

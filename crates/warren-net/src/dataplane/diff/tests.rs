@@ -57,7 +57,7 @@ fn desired(routes: &[DesiredRoute]) -> Desired {
 }
 
 fn difference(desired: &Desired, table: &[KernelRoute], settled: bool) -> Difference {
-    let (pools, written) = (pools(), BTreeSet::new());
+    let (pools, written) = (pools(), HashSet::new());
     let tunnel = Some(TUNNEL_INDEX);
     let realm = Realm { protocol: OURS, settled, pools: &pools, tunnel, written: &written };
     diff(desired, table.to_vec(), &realm)
@@ -250,7 +250,7 @@ proptest! {
         settled in any::<bool>(),
     ) {
         let desired = desired(&routes);
-        let (pools, written) = (pools(), BTreeSet::new());
+        let (pools, written) = (pools(), HashSet::new());
         let tunnel = Some(TUNNEL_INDEX);
         let realm = Realm { protocol: OURS, settled, pools: &pools, tunnel, written: &written };
         let mut after = table.clone();

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use ipnetwork::IpNetwork;
@@ -53,7 +53,11 @@ fn view() -> View {
 }
 
 fn matters(view: &View, message: &RouteNetlinkMessage) -> bool {
-    let written = BTreeSet::new();
+    !stirred_by(view, message, 0).is_nothing()
+}
+
+fn stirred_by(view: &View, message: &RouteNetlinkMessage, flags: u16) -> Stirred {
+    let written = HashSet::new();
     let realm = Realm {
         protocol: view.known.route_protocol,
         settled: view.known.settled,
@@ -63,8 +67,8 @@ fn matters(view: &View, message: &RouteNetlinkMessage) -> bool {
     };
     let judge = Judge { view, realm: &realm, rules: Rules::new(&view.known, &view.links) };
     let mut stirred = Stirred::default();
-    judge.take(message, &mut stirred);
-    !stirred.is_nothing()
+    judge.take(message, flags, &mut stirred);
+    stirred
 }
 
 fn route(prefix: &str, gateway: &str, index: u32, protocol: u8) -> RouteMessage {
@@ -132,6 +136,21 @@ fn routes_matter_where_they_differ_from_what_is_desired() {
 }
 
 #[test]
+fn of_what_is_put_in_the_place_of_ours_only_one_of_ours_is_mended_by_itself() {
+    let view = view();
+    let bent = || route("172.16.103.64/26", "192.168.0.9", TUNNEL_INDEX, 12);
+    let others = || route("172.16.103.64/26", "192.168.0.9", TUNNEL_INDEX, 4);
+    let unknown = || route("172.16.9.0/26", "192.168.0.9", TUNNEL_INDEX, 12);
+    let stirred =
+        |message, flags| stirred_by(&view, &RouteNetlinkMessage::NewRoute(message), flags);
+    let only = Stirred { bent: [net("172.16.103.64/26")].into(), ..Stirred::default() };
+    assert_eq!(stirred(bent(), NLM_F_REPLACE), only);
+    assert_eq!(stirred(bent(), 0), Stirred::everything(), "it stands beside ours");
+    assert_eq!(stirred(others(), NLM_F_REPLACE), Stirred::everything());
+    assert_eq!(stirred(unknown(), NLM_F_REPLACE), Stirred::everything());
+}
+
+#[test]
 fn links_and_addresses_matter_where_they_differ_from_what_was_seen() {
     use RouteNetlinkMessage::{DelAddress, DelLink, NewAddress, NewLink};
     let view = view();
@@ -162,7 +181,7 @@ fn what_the_dataplanes_own_socket_does_is_not_heard_and_what_another_does_is() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let mut own = crate::netlink::Socket::open().unwrap();
         let mut other = crate::netlink::Socket::open().unwrap();
-        let (view, written) = (view(), BTreeSet::new());
+        let (view, written) = (view(), HashSet::new());
         let realm =
             Realm { protocol: 12, settled: true, pools: &[], tunnel: None, written: &written };
         let wanted = |block: &str| DesiredRoute {
@@ -187,7 +206,7 @@ fn what_the_dataplanes_own_socket_does_is_not_heard_and_what_another_does_is() {
             tokio::time::timeout(patience, events.relevant(&view, &realm)).await
         });
         let heard = heard.expect("another's deletion is heard").unwrap();
-        assert_eq!(heard, Stirred { everything: false, gone: [block.prefix].into() });
+        assert_eq!(heard, Stirred { gone: [block.prefix].into(), ..Stirred::default() });
     });
 }
 
@@ -204,7 +223,7 @@ fn lost_events_are_a_reason_to_look() {
             let route = DesiredRoute { prefix, action, protocol: 4 };
             kernel::write(&Write { route, replace: false })
         });
-        let (view, written) = (view(), BTreeSet::new());
+        let (view, written) = (view(), HashSet::new());
         let realm =
             Realm { protocol: 12, settled: true, pools: &[], tunnel: None, written: &written };
         let looked = runtime.block_on(async {
