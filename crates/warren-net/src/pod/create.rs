@@ -93,13 +93,18 @@ impl Ends<'_> {
         pod: &PodInterface,
     ) -> Result<(Outcome, Result<(), PodError>), PodError> {
         let index = pod_index(&pod.host_name);
-        let mut asked = vec![requests::add_pair(pod, index, namespace, home)];
+        // Asked about an end that is up and has no carrier yet, the kernel (Linux 6.8) waits for an RCU
+        // grace period, and all who configure any interface wait with it.
+        let mut asked = vec![
+            requests::add_pair(pod, index, namespace, home),
+            show_link(&pod.pod_name),
+            requests::set_up_pod(pod, index),
+        ];
         asked.extend(requests::add_pod_routes(pod, index));
         asked.push(requests::set_loopback_up());
-        asked.push(show_link(&pod.pod_name));
         let mut outcomes = self.inside.batch(asked)?.into_iter();
         let made = outcomes.next().unwrap_or_else(|| Ok(Vec::new()));
-        let shown = outcomes.next_back().unwrap_or_else(|| Ok(Vec::new()));
+        let shown = outcomes.next().unwrap_or_else(|| Ok(Vec::new()));
         match made {
             Ok(_) => {}
             // Of the two names, the kernel does not say which one is taken.

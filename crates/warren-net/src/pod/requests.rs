@@ -30,8 +30,7 @@ const LOOPBACK: u32 = 1;
 /// Where the operation of an error took place, if not on the node.
 const IN_POD: &str = "in the pod's namespace";
 
-/// The pair, each end in its final namespace, for the socket of the pod's: there the end is up at
-/// once. The kernel refuses that for the peer (ENOTCONN), which at that moment has no peer of its own.
+/// The pair, each end in its final namespace, for the socket of the pod's. Neither end is up.
 pub(super) fn add_pair(
     pod: &PodInterface,
     index: u32,
@@ -42,7 +41,7 @@ pub(super) fn add_pair(
         .mtu(pod.mtu)
         .address(HOST_MAC.to_vec())
         .setns_by_fd(home.as_fd().as_raw_fd());
-    let mut link = LinkVeth::new(&pod.pod_name, &pod.host_name).index(index).mtu(pod.mtu).up();
+    let mut link = LinkVeth::new(&pod.pod_name, &pod.host_name).index(index).mtu(pod.mtu);
     if let Some(mac) = pod.pod_mac {
         link = link.address(mac.to_vec());
     }
@@ -83,6 +82,13 @@ pub(super) fn add_pod_routes(pod: &PodInterface, index: u32) -> Vec<Request> {
     let place = format!("dev {name} {IN_POD}");
     asked.extend(pod.addresses.iter().map(|&to| add_address(to.into(), &place, index)));
     asked
+}
+
+/// Sets the pod end up.
+pub(super) fn set_up_pod(pod: &PodInterface, index: u32) -> Request {
+    let link = LinkUnspec::new_with_index(index).up().build();
+    let operation = format!("set link {} up {IN_POD}", pod.pod_name);
+    Request::new(operation, 0, RouteNetlinkMessage::SetLink(link))
 }
 
 /// Sets `lo` of the pod's namespace up.
