@@ -12,6 +12,7 @@
 //! | 1997 | COMMUNITIES, the well-known ones among them |
 //! | 2918 | route refresh, asked for and answered |
 //! | 4271 | all of it; deviations are named where they are, in [`session`] and [`codec`] |
+//! | 4360 | EXTENDED COMMUNITIES, carried |
 //! | 4486, 9003 | the subcodes of Cease, and the text that a peer sends along |
 //! | 4724, 8538 | graceful restart in both roles; see [`session`] and [`rib::Rib::defer`] |
 //! | 4760, 2545 | IPv6 unicast; IPv4 unicast in MP_REACH_NLRI and MP_UNREACH_NLRI is read, not sent |

@@ -156,6 +156,8 @@ pub struct Attributes {
     pub aggregator: Option<(u32, Ipv4Addr)>,
     /// COMMUNITIES (RFC 1997).
     pub communities: Vec<u32>,
+    /// EXTENDED COMMUNITIES (RFC 4360).
+    pub extended_communities: Vec<ExtendedCommunity>,
     /// LARGE_COMMUNITY (RFC 8092).
     pub large_communities: Vec<LargeCommunity>,
     /// ORIGINATOR_ID (RFC 4456, 8): who took the route into this AS. Among internal peers only.
@@ -182,12 +184,27 @@ impl Attributes {
             atomic_aggregate: false,
             aggregator: None,
             communities: Vec::new(),
+            extended_communities: Vec::new(),
             large_communities: Vec::new(),
             originator_id: None,
             cluster_list: Vec::new(),
             otc: None,
             unknown: Vec::new(),
         }
+    }
+}
+
+/// An extended community (RFC 4360, 2): a type of one or two octets, and a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ExtendedCommunity(pub u64);
+
+impl ExtendedCommunity {
+    /// The T bit of the first octet.
+    const NON_TRANSITIVE: u64 = 0x40 << 56;
+
+    /// Whether it goes from one AS to another (RFC 4360, 2).
+    pub fn is_transitive(self) -> bool {
+        self.0 & Self::NON_TRANSITIVE == 0
     }
 }
 

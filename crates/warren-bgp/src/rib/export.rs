@@ -134,6 +134,7 @@ impl Target<'_> {
             attributes.local_pref = None; // 5.1.5
             // RFC 4456, 8: not beyond this AS.
             attributes.originator_id = None;
+            attributes.extended_communities.retain(|it| it.is_transitive()); // RFC 4360, 6
             attributes.cluster_list.clear();
         }
         attributes

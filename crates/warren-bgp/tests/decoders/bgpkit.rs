@@ -7,7 +7,9 @@ use bgpkit_parser::models as theirs;
 use bgpkit_parser::parser::bgp::messages::parse_bgp_message;
 use bytes::Bytes;
 use ipnetwork::IpNetwork;
-use warren_bgp::message::{AsPathSegment, Attributes, LargeCommunity, Origin, Update};
+use warren_bgp::message::{
+    AsPathSegment, Attributes, ExtendedCommunity, LargeCommunity, Origin, Update,
+};
 use warren_bgp::policy;
 
 /// A message of a session with AS numbers of four octets; an error if there is anything wrong with it.
@@ -93,6 +95,9 @@ fn attributes(read: &theirs::Attributes, next_hop: IpAddr) -> Option<Attributes>
                 ours.large_communities = all.iter().map(ours_of).collect();
             }
             theirs::AttributeValue::OnlyToCustomer(it) => ours.otc = Some(u32::from(*it)),
+            theirs::AttributeValue::ExtendedCommunities(all) => {
+                ours.extended_communities = all.iter().map(extended).collect::<Option<_>>()?;
+            }
             theirs::AttributeValue::OriginatorId(id) => ours.originator_id = Some(*id),
             theirs::AttributeValue::Clusters(all) => {
                 ours.cluster_list = all.iter().map(|it| (*it).into()).collect();
@@ -101,6 +106,31 @@ fn attributes(read: &theirs::Attributes, next_hop: IpAddr) -> Option<Attributes>
         }
     }
     Some(ours)
+}
+
+/// `None` for those of which it keeps less than there is.
+fn extended(theirs: &theirs::ExtendedCommunity) -> Option<ExtendedCommunity> {
+    use theirs::ExtendedCommunity as Of;
+    let kind = u8::from(theirs.community_type());
+    let octets = match theirs {
+        Of::TransitiveTwoOctetAs(it) | Of::NonTransitiveTwoOctetAs(it) => {
+            let [.., high, low] = u32::from(it.global_admin).to_be_bytes();
+            [&[kind, it.subtype, high, low][..], &it.local_admin].concat()
+        }
+        Of::TransitiveIpv4Addr(it) | Of::NonTransitiveIpv4Addr(it) => {
+            [&[kind, it.subtype][..], &it.global_admin.octets(), &it.local_admin].concat()
+        }
+        Of::TransitiveFourOctetAs(it) | Of::NonTransitiveFourOctetAs(it) => {
+            let number = u32::from(it.global_admin).to_be_bytes();
+            [&[kind, it.subtype][..], &number, &it.local_admin].concat()
+        }
+        Of::TransitiveOpaque(it) | Of::NonTransitiveOpaque(it) => {
+            [&[kind, it.subtype][..], &it.value].concat()
+        }
+        Of::Raw(octets) => octets.to_vec(),
+        _ => return None,
+    };
+    Some(ExtendedCommunity(u64::from_be_bytes(octets.try_into().ok()?)))
 }
 
 fn community(theirs: &theirs::Community) -> u32 {

@@ -10,8 +10,8 @@ use proptest::option;
 use proptest::prelude::*;
 use warren_bgp::codec::UpdateContext;
 use warren_bgp::message::{
-    AsPathSegment, Attributes, Capability, Family, GracefulRestart, LargeCommunity, Notification,
-    Open, Origin, Update,
+    AsPathSegment, Attributes, Capability, ExtendedCommunity, Family, GracefulRestart,
+    LargeCommunity, Notification, Open, Origin, Update,
 };
 use warren_bgp::role::Role;
 
@@ -88,12 +88,15 @@ fn attributes(family: Family, internal: bool) -> impl Strategy<Value = Attribute
         ],
         btree_set(large, 0..30),
         option::of(any::<u32>()),
+        vec(extended_communities(), 0..30),
     );
     // Of a list that takes more than 255 octets, tshark 4.0 reads an octet too early.
     let inside = (any::<u32>(), option::of(identifier.clone()), vec(identifier, 0..60));
     (basic, more, inside).prop_map(
         move |((origin, path, next_hop, med, atomic_aggregate), more, inside)| {
-            let (aggregator, communities, large_communities, otc) = more;
+            let (aggregator, communities, large_communities, otc, mut extended) = more;
+            // Others stay within the AS (RFC 4360, 6).
+            extended.retain(|it| internal || it.is_transitive());
             let (local_pref, originator_id, cluster_list) = inside;
             let segments = (!path.is_empty()).then_some(AsPathSegment::Sequence(path));
             Attributes {
@@ -105,6 +108,7 @@ fn attributes(family: Family, internal: bool) -> impl Strategy<Value = Attribute
                 communities: communities.into_iter().collect(),
                 large_communities: large_communities.into_iter().collect(),
                 otc,
+                extended_communities: extended,
                 // These stay within the AS.
                 local_pref: internal.then_some(local_pref),
                 originator_id: originator_id.filter(|_| internal),
@@ -113,6 +117,14 @@ fn attributes(family: Family, internal: bool) -> impl Strategy<Value = Attribute
             }
         },
     )
+}
+
+/// Route targets (RFC 4360, 4; RFC 5668, 2) and opaque ones (RFC 4360, 3.3), transitive or not.
+fn extended_communities() -> impl Strategy<Value = ExtendedCommunity> {
+    const TARGET: u64 = 2;
+    let kind = prop_oneof![Just(0_u64), Just(1), Just(2), Just(3), Just(0x40), Just(0x43)];
+    (kind, 0..1_u64 << 48)
+        .prop_map(|(kind, value)| ExtendedCommunity(kind << 56 | TARGET << 48 | value))
 }
 
 /// OPENs as this speaker sends them.

@@ -5,7 +5,8 @@ use super::super::update::{UpdateContext, decode, encode};
 use super::super::{Consequence, Decoded};
 use super::{body, message, told};
 use crate::message::{
-    AsPathSegment, Attributes, Family, LargeCommunity, Origin, UnknownAttribute, Update,
+    AsPathSegment, Attributes, ExtendedCommunity, Family, LargeCommunity, Origin, UnknownAttribute,
+    Update,
 };
 
 const ORIGIN: &[u8] = &[0x40, 1, 1, 0];
@@ -509,13 +510,14 @@ fn with_two_octet_numbers_as4_path_and_as4_aggregator_are_merged_in() {
 
 #[test]
 fn transitive_attributes_that_are_not_used_are_passed_on_with_the_partial_bit() {
-    // Extended communities, which the package knows; one that nobody knows.
-    let list: [&[u8]; 2] = [&[0xc0, 16, 8, 0, 2, 0xfd, 0xe8, 0, 0, 0, 1], &[0xd0, 99, 0, 1, 7]];
+    // Communities of IPv6 addresses, which the package knows; one that nobody knows.
+    let of_ipv6 = [&[0xc0, 25, 20, 0, 2][..], &[0x20; 16], &[0, 7]].concat();
+    let list: [&[u8]; 2] = [&of_ipv6, &[0xd0, 99, 0, 1, 7]];
     let mut all = vec![ORIGIN, AS_PATH, NEXT_HOP, LOCAL_PREF];
     all.extend(list);
     let read = clean(&internal(), &all);
     let codes: Vec<u8> = read.unknown.iter().map(|attribute| attribute.code).collect();
-    assert_eq!(codes, [16, 99]);
+    assert_eq!(codes, [25, 99]);
     let written = encode(&announcement(read), &internal());
     for attribute in list {
         let mut partial = attribute.to_vec();
@@ -629,6 +631,36 @@ fn only_to_customer_is_read_and_told_and_costs_the_routes_where_it_is_malformed(
     assert_eq!(told, [message_of(&[], &with(OTC), NLRI)]);
     // RFC 9234, 5: an OTC of another length than 4.
     for malformed in [&[0xc0, 35, 0][..], &[0xc0, 35, 3, 0, 0, 1], &[0xc0, 35, 5, 0, 0, 0, 0, 1]] {
+        let (code, subcode, _) = treated_as_withdraw(&internal(), &with(malformed));
+        assert_eq!((code, subcode), (3, 5), "{malformed:?}");
+    }
+}
+
+#[test]
+fn extended_communities_are_read_and_told_and_cost_the_routes_where_they_are_malformed() {
+    // A route target of AS 64512, and an origin validation state, which is not transitive.
+    const BOTH: &[u8] = &[0xc0, 16, 16, 0, 2, 0xfc, 0, 0, 0, 0, 7, 0x43, 0, 0, 0, 0, 0, 0, 2];
+    let base = [ORIGIN, AS_PATH, NEXT_HOP, LOCAL_PREF];
+    let with = |extended| [&base[..], &[extended]].concat();
+    let both = [0x0002_fc00_0000_0007, 0x4300_0000_0000_0002].map(ExtendedCommunity);
+    assert_eq!(both.map(ExtendedCommunity::is_transitive), [true, false]);
+    let read = clean(&internal(), &with(BOTH));
+    assert_eq!((&read.extended_communities[..], &read.unknown[..]), (&both[..], &[][..]));
+    // Within the AS as they came; beyond it (RFC 4360, 6) not the one that stays there.
+    assert_eq!(
+        encode(&announcement(read.clone()), &internal()),
+        [message_of(&[], &with(BOTH), NLRI)]
+    );
+    let beyond = encode(&announcement(read), &external());
+    let one = [&[0xc0, 16, 8][..], &BOTH[3..11]].concat();
+    assert_eq!(beyond, [message_of(&[], &[ORIGIN, AS_PATH, NEXT_HOP, &one], NLRI)]);
+    // Only such ones: the attribute is left out.
+    let mut staying = attributes();
+    staying.extended_communities = vec![both[1]];
+    let beyond = encode(&announcement(staying), &external());
+    assert_eq!(beyond, [message_of(&[], &[ORIGIN, AS_PATH, NEXT_HOP], NLRI)]);
+    // RFC 7606, 7.14: a length that is no multiple of 8, or 0.
+    for malformed in [&[0xc0, 16, 0][..], &[0xc0, 16, 7, 0, 2, 0, 0, 0, 0, 0]] {
         let (code, subcode, _) = treated_as_withdraw(&internal(), &with(malformed));
         assert_eq!((code, subcode), (3, 5), "{malformed:?}");
     }

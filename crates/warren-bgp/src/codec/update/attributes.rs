@@ -8,7 +8,9 @@ use wire::attribute::PathAttribute;
 
 use super::UpdateContext;
 use crate::codec::open::family;
-use crate::message::{AsPathSegment, Attributes, LargeCommunity, Origin, UnknownAttribute};
+use crate::message::{
+    AsPathSegment, Attributes, ExtendedCommunity, LargeCommunity, Origin, UnknownAttribute,
+};
 
 const TRANSITIVE: u8 = 0x40;
 const EXTENDED_LENGTH: u8 = 0x10;
@@ -42,6 +44,11 @@ pub(super) fn from_wire(
             }
             PathAttribute::Communities(values) | PathAttribute::CommunitiesPartial(values) => {
                 result.communities.clone_from(values);
+            }
+            PathAttribute::ExtendedCommunities(values)
+            | PathAttribute::ExtendedCommunitiesPartial(values) => {
+                let values = values.iter().map(|it| ExtendedCommunity(it.as_u64()));
+                result.extended_communities = values.collect();
             }
             PathAttribute::LargeCommunities(values)
             | PathAttribute::LargeCommunitiesPartial(values) => {
@@ -122,6 +129,15 @@ pub(super) fn to_wire(attributes: &Attributes, context: &UpdateContext) -> Vec<P
     attrs.extend(reflected.map(PathAttribute::OriginatorId));
     if context.internal && !attributes.cluster_list.is_empty() {
         attrs.push(PathAttribute::ClusterList(attributes.cluster_list.clone()));
+    }
+    // RFC 4360, 6: some stay within the AS.
+    let extended = attributes.extended_communities.iter();
+    let extended: Vec<_> = extended
+        .filter(|it| context.internal || it.is_transitive())
+        .map(|it| wire::attribute::ExtendedCommunity::new(it.0))
+        .collect();
+    if !extended.is_empty() {
+        attrs.push(PathAttribute::ExtendedCommunities(extended));
     }
     if !attributes.large_communities.is_empty() {
         let values = attributes.large_communities.iter().map(to_wire_large).collect();

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::message::{AsPathSegment, Family, UnknownAttribute};
+use crate::message::{AsPathSegment, ExtendedCommunity, Family, UnknownAttribute};
 use crate::policy::{Match, Operation, Rule};
 use crate::rib::tests::{LOCAL, attributes, external, internal};
 
@@ -301,4 +301,17 @@ fn what_may_go_to_customers_only_goes_there_marked_and_to_nobody_above() {
     // Within the AS it stays as it is.
     assert_eq!(learned(&marked, &internal(1)).unwrap().otc, Some(65002));
     assert_eq!(learned(&plain, &internal(1)).unwrap().otc, None);
+}
+
+#[test]
+fn extended_communities_leave_the_as_only_where_they_are_transitive() {
+    let [target, color, state] =
+        [0x0002_fc00_0000_0007, 0x030b_0000_0000_0001, 0x4300_0000_0000_0002]
+            .map(ExtendedCommunity);
+    let route = path(external(2, 65002), |it| {
+        it.extended_communities = vec![target, state, color];
+    });
+    let told = |to: Session| learned(&route, &to).unwrap().extended_communities;
+    assert_eq!(told(external(1, 65001)), [target, color]);
+    assert_eq!(told(internal(1)), [target, state, color]);
 }
