@@ -11,9 +11,9 @@ use std::{iter, mem};
 
 use ipnetwork::IpNetwork;
 
-/// Parts of a table. A change copies one part, and comparing costs a look at each: about the square
-/// root of the largest number of entries that is expected makes both cheap.
-const PARTS: usize = 512;
+/// Parts of a table. A change copies one part and moves half of it, and comparing costs a look at each:
+/// some times the square root of the largest number of entries that is expected makes all cheap.
+const PARTS: usize = 2048;
 
 /// In the order of the prefixes: small, and copied at once.
 type Part<V> = Arc<Vec<(IpNetwork, V)>>;

@@ -273,7 +273,7 @@ impl Socket {
     /// None: the table changed while it was read.
     fn dump_once<T>(
         &mut self,
-        operation: &Cow<'static, str>,
+        operation: &str,
         message: RouteNetlinkMessage,
         keep: &mut impl FnMut(RouteNetlinkMessage) -> Option<T>,
     ) -> Result<Option<Vec<T>>, Error> {
@@ -295,7 +295,7 @@ impl Socket {
                     Ok(NetlinkPayload::InnerMessage(message)) => found.extend(keep(message)),
                     Ok(NetlinkPayload::Done(end)) if end.code < 0 => {
                         let tlvs = &end.extended_ack;
-                        let operation = operation.to_string();
+                        let operation = operation.to_owned();
                         return Err(Error::refused(operation, &header, end.code, tlvs));
                     }
                     Ok(NetlinkPayload::Done(_)) => done = true,
@@ -335,7 +335,7 @@ impl Socket {
 
     /// Waits for one datagram and takes it apart. A message that cannot be decoded stands in the
     /// list as the reason for it.
-    fn receive(&mut self, operation: &impl Display) -> Result<Vec<Message>, Error> {
+    fn receive(&mut self, operation: &(impl Display + ?Sized)) -> Result<Vec<Message>, Error> {
         self.datagram.clear();
         let length = uninterrupted(|| self.socket.recv(&mut self.datagram, libc::MSG_TRUNC))
             .map_err(|source| Error::Socket { operation: operation.to_string(), source })?;
@@ -366,7 +366,7 @@ type Message = (NetlinkHeader, Result<NetlinkPayload<RouteNetlinkMessage>, Strin
 
 /// What an NLMSG_ERROR says: code 0 acknowledges.
 fn acknowledged(
-    operation: &impl Display,
+    operation: &(impl Display + ?Sized),
     header: &NetlinkHeader,
     answer: &ErrorMessage,
 ) -> Result<(), Error> {
