@@ -187,7 +187,7 @@ async fn garbage_gets_its_notification_and_the_speaker_lives() {
     one.speaker.set_peers(vec![peer]);
     let cases: [(&str, &[u8], [u8; 2]); 3] = [
         ("no marker", &[b'x'; 64], [1, 1]),
-        ("a length of 5000", &[&[0xFF; 16][..], &[0x13, 0x88, 2]].concat(), [1, 2]),
+        ("an OPEN of 5000", &[&[0xFF; 16][..], &[0x13, 0x88, 1]].concat(), [1, 2]),
         ("type 77", &[&[0xFF; 16][..], &[0, 19, 77]].concat(), [1, 3]),
     ];
     for (what, octets, expected) in cases {
