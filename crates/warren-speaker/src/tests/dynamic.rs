@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use ipnetwork::IpNetwork;
+use tokio::time::timeout;
 
 use super::node::*;
 use crate::*;
@@ -30,13 +31,16 @@ fn only(address: Ipv4Addr, as_number: RemoteAs) -> PeerTemplate {
 
 async fn gone(node: &Node, address: Ipv4Addr) {
     let mut version = node.speaker.watch();
-    loop {
-        version.borrow_and_update();
-        if node.speaker.peers().await.iter().all(|peer| peer.address != address) {
-            return;
+    let wait = async {
+        loop {
+            version.borrow_and_update();
+            if node.speaker.peers().await.iter().all(|peer| peer.address != address) {
+                return;
+            }
+            version.changed().await.unwrap();
         }
-        version.changed().await.unwrap();
-    }
+    };
+    timeout(Duration::from_secs(60), wait).await.expect("it is forgotten");
 }
 
 fn is_up(peer: &PeerSnapshot) -> bool {
@@ -164,7 +168,8 @@ async fn the_password_of_a_prefix_holds_for_all_in_it() {
 async fn routes_of_one_that_vanished_stay_for_its_restart_time_and_then_it_is_forgotten() {
     let mut one = Node::start(&[]).await;
     let address = fresh_address();
-    let briefly = PeerTemplate { linger: Duration::ZERO, ..only(address, AS.into()) };
+    let all = template("127.77.0.0/16", AS.into());
+    let briefly = PeerTemplate { linger: Duration::ZERO, ..all };
     one.speaker.set_templates(vec![briefly]);
     let connect = async |restart_time: u8| {
         let mut caller = ByHand::connect(address, one.speaker.listening(), None).await;
@@ -185,6 +190,13 @@ async fn routes_of_one_that_vanished_stay_for_its_restart_time_and_then_it_is_fo
     one.until_peer(address.into(), "announced", |peer| peer.prefixes_received == 1).await;
     drop(caller);
     one.until_peer(address.into(), "kept", |peer| peer.prefixes_stale == 1).await;
+    // Somebody else, of whom nothing is kept, comes and goes meanwhile.
+    let other = fresh_address();
+    let caller = ByHand::connect(other, one.speaker.listening(), None).await;
+    one.until_peer(other.into(), "there", |peer| peer.state == State::OpenSent).await;
+    drop(caller);
+    gone(&one, other).await;
+    assert_eq!(one.peer(address.into()).await.prefixes_stale, 1);
     // It comes back, has nothing to say any more, and goes for good.
     let mut caller = connect(1).await;
     assert_eq!(one.peer(address.into()).await.prefixes_stale, 1);
