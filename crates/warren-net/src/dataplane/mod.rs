@@ -10,8 +10,8 @@
 //! All of it is one thread (1x) with a runtime of its own, so that a large table holds nobody else
 //! up and no lock is needed. A pass is the only thing it does. Whatever happened, it can look at the
 //! whole again, and that makes it indifferent to lost events, to its own restart and to what others
-//! do; only what is known to concern a few destinations, a changed path or a deleted route, is
-//! carried out for those (the module `change`), and what goes otherwise than expected there is for
+//! do; only what is known to concern a few destinations, a changed path, a deleted route or one that
+//! was led elsewhere, is carried out for those (the module `change`), and what goes otherwise than expected there is for
 //! the whole again. Events decide *when* and *where* it looks, within milliseconds, and those that
 //! agree with what the last pass wanted are not worth a look; [`RESYNC`] is for what nobody told.
 //!
