@@ -85,9 +85,9 @@ fn round(contestant: &Contestant, target: &Path, routes: Routes) -> Result<Outco
     let log = || fs::read_to_string(node.directory().join("log0")).unwrap_or_default();
     let mut feeder = Feeder::establish(&listener, FEEDER)
         .with_context(|| format!("no session; what it says itself:\n{}", log()))?;
-    // Nobody has routes of its own; those of the card are there.
-    let present = processes.kernel_routes()?;
+    // The card's routes are there, and the agent's own once it has come to rest.
     processes.settle()?;
+    let present = processes.kernel_routes()?;
 
     let measure = |feed: &mut dyn FnMut() -> Result<()>, goal: u64| -> Result<[f64; 2]> {
         let (began, before) = (Instant::now(), processes.cpu()?);
