@@ -145,7 +145,7 @@ impl Speaker {
     }
 
     /// Becomes true once every peer has announced all its routes (RFC 4724, 2) and what follows from
-    /// them has been put among the [`PathChanges`]; it stays so. Never where there are templates.
+    /// them has been put among the [`PathChanges`]; it stays so. Never without peers, nor with templates.
     pub fn announced(&self) -> watch::Receiver<bool> {
         self.announced.clone()
     }

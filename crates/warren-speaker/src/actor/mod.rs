@@ -60,8 +60,6 @@ struct Actor {
     told_last: Option<IpAddr>,
     unknown_peers: RateLimit,
     malformed_updates: RateLimit,
-    /// Whether the peers have been set.
-    knows_peers: bool,
     /// Whether snapshots may differ from those before this turn.
     has_news: bool,
     tasks: JoinSet<()>,
@@ -112,7 +110,6 @@ pub(crate) async fn run(
         told_last: None,
         unknown_peers: RateLimit::default(),
         malformed_updates: RateLimit::default(),
-        knows_peers: false,
         has_news: false,
         tasks: JoinSet::new(),
         events: events.clone(),
@@ -199,7 +196,6 @@ impl Actor {
         }
         if !Arc::ptr_eq(&before.peers, &now.peers) {
             self.set_peers(&now.peers);
-            self.knows_peers = true;
             if let Some(deferral) = &mut self.deferral {
                 deferral.begin(Instant::now());
             }
@@ -274,8 +270,9 @@ impl Actor {
 
     /// Whether every peer has announced all its routes and what follows from them has been handed
     /// over. Of dynamic neighbours nobody can say: those that there were may still be on their way.
+    /// Nor can it be said without peers: who is told of none may hear of them yet.
     fn all_is_announced(&self) -> bool {
-        self.knows_peers
+        !self.neighbors.is_empty()
             && self.templates.is_empty()
             && self.deferral.is_none()
             && !self.rib.has_changes()

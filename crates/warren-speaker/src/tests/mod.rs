@@ -37,6 +37,7 @@ async fn that_all_is_announced_is_said_when_all_of_it_can_be_had_and_not_before(
     let mut one = Node::start(&["10.1.0.0/26"]).await;
     let two = Node::start(&["10.2.0.0/26"]).await;
     let mut announced = one.speaker.announced();
+    one.speaker.set_peers(Vec::new());
     two.speaker.set_peers(vec![one.as_peer_of(&two)]);
     let absent = PeerSettings::new(fresh_address().into(), AS);
     one.speaker.set_peers(vec![two.as_peer_of(&one), absent]);
