@@ -12,8 +12,8 @@ use super::{Rib, Session};
 use crate::message::Family;
 
 /// Routes of sessions that have ended, or that the peer has begun to refresh, each with its session,
-/// kept until the peer has announced them again. They stay in the Adj-RIB-In and count like any others (RFC 4724, 4.2: no difference
-/// in forwarding).
+/// kept until the peer has announced them again. They stay in the Adj-RIB-In and count like any
+/// others (RFC 4724, 4.2: no difference in forwarding).
 pub(super) type Stale = HashMap<IpNetwork, Arc<Session>>;
 
 impl Rib {

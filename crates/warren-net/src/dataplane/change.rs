@@ -2,9 +2,9 @@
 //!
 //! What one destination should have follows from its own path, the settings and the links (see
 //! [`desired`](crate::desired)). So when only paths have changed since a pass that went through, or
-//! somebody has deleted routes or led them elsewhere, the destinations to look at are known, and so is what the kernel has
-//! for each: what the pass before brought there. The kernel is told of the difference and not asked
-//! for its table. Where it answers something unexpected, the pass becomes one over everything.
+//! somebody has deleted routes or led them elsewhere, the destinations to look at are known, and so
+//! is what the kernel has for each: what the pass before brought there. The kernel is told of the
+//! difference and not asked for its table. Where it answers something unexpected, the pass becomes one over everything.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;

@@ -11,9 +11,10 @@
 //! up and no lock is needed. A pass is the only thing it does. Whatever happened, it can look at the
 //! whole again, and that makes it indifferent to lost events, to its own restart and to what others
 //! do; only what is known to concern a few destinations, a changed path, a deleted route or one that
-//! was led elsewhere, is carried out for those (the module `change`), and what goes otherwise than expected there is for
-//! the whole again. Events decide *when* and *where* it looks, within milliseconds, and those that
-//! agree with what the last pass wanted are not worth a look; [`RESYNC`] is for what nobody told.
+//! was led elsewhere, is carried out for those (the module `change`), and what goes otherwise than
+//! expected there is for the whole again. Events decide *when* and *where* it looks, within
+//! milliseconds, and those that agree with what the last pass wanted are not worth a look;
+//! [`RESYNC`] is for what nobody told.
 //!
 //! It reconciles and never purges: see [`Known::settled`] for the time after a start, and
 //! [`diff::Realm`] for whose routes it deletes. On [`Dataplane::stop`] everything stays in place.

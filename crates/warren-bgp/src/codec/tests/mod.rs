@@ -1,8 +1,10 @@
 //! Every octet here is written by hand: what the package reads and writes is what is tested.
 
 mod frames;
+mod malformed;
 mod notifications;
 mod opens;
+mod packing;
 mod updates;
 
 use bytes::Bytes;

@@ -3,20 +3,20 @@ use std::sync::Arc;
 
 use super::super::update::{UpdateContext, decode, encode};
 use super::super::{Consequence, Decoded};
-use super::{body, message, told};
+use super::{body, message};
 use crate::message::{
     AsPathSegment, Attributes, ExtendedCommunity, Family, LargeCommunity, Origin, UnknownAttribute,
     Update,
 };
 
-const ORIGIN: &[u8] = &[0x40, 1, 1, 0];
-const AS_PATH: &[u8] = &[0x40, 2, 0];
-const NEXT_HOP: &[u8] = &[0x40, 3, 4, 192, 168, 0, 2];
-const LOCAL_PREF: &[u8] = &[0x40, 5, 4, 0, 0, 0, 100];
+pub(super) const ORIGIN: &[u8] = &[0x40, 1, 1, 0];
+pub(super) const AS_PATH: &[u8] = &[0x40, 2, 0];
+pub(super) const NEXT_HOP: &[u8] = &[0x40, 3, 4, 192, 168, 0, 2];
+pub(super) const LOCAL_PREF: &[u8] = &[0x40, 5, 4, 0, 0, 0, 100];
 /// 10.244.1.0/26.
-const NLRI: &[u8] = &[26, 10, 244, 1, 0];
+pub(super) const NLRI: &[u8] = &[26, 10, 244, 1, 0];
 
-fn internal() -> UpdateContext {
+pub(super) fn internal() -> UpdateContext {
     UpdateContext {
         four_octet_as: true,
         internal: true,
@@ -26,15 +26,15 @@ fn internal() -> UpdateContext {
     }
 }
 
-fn external() -> UpdateContext {
+pub(super) fn external() -> UpdateContext {
     UpdateContext { internal: false, ..internal() }
 }
 
-fn extended() -> UpdateContext {
+pub(super) fn extended() -> UpdateContext {
     UpdateContext { extended_messages: true, ..internal() }
 }
 
-fn message_of(withdrawn: &[u8], attributes: &[&[u8]], nlri: &[u8]) -> Vec<u8> {
+pub(super) fn message_of(withdrawn: &[u8], attributes: &[&[u8]], nlri: &[u8]) -> Vec<u8> {
     let attributes = attributes.concat();
     let mut octets = (withdrawn.len() as u16).to_be_bytes().to_vec();
     octets.extend(withdrawn);
@@ -44,19 +44,19 @@ fn message_of(withdrawn: &[u8], attributes: &[&[u8]], nlri: &[u8]) -> Vec<u8> {
     message(2, &octets)
 }
 
-fn read(context: &UpdateContext, attributes: &[&[u8]]) -> Decoded {
+pub(super) fn read(context: &UpdateContext, attributes: &[&[u8]]) -> Decoded {
     decode(body(&message_of(&[], attributes, NLRI)), context).unwrap()
 }
 
-fn net(text: &str) -> ipnetwork::IpNetwork {
+pub(super) fn net(text: &str) -> ipnetwork::IpNetwork {
     text.parse().unwrap()
 }
 
-fn attributes() -> Attributes {
+pub(super) fn attributes() -> Attributes {
     Attributes { local_pref: Some(100), ..Attributes::via([192, 168, 0, 2].into()) }
 }
 
-fn announcement(attributes: Attributes) -> Update {
+pub(super) fn announcement(attributes: Attributes) -> Update {
     Update {
         withdrawn: vec![],
         announced: vec![net("10.244.1.0/26")],
@@ -66,7 +66,7 @@ fn announcement(attributes: Attributes) -> Update {
 }
 
 /// The attributes of the one update that was read without any error.
-fn clean(context: &UpdateContext, attributes: &[&[u8]]) -> Attributes {
+pub(super) fn clean(context: &UpdateContext, attributes: &[&[u8]]) -> Attributes {
     let decoded = read(context, attributes);
     assert_eq!(decoded.malformed, []);
     let [update] = <[Update; 1]>::try_from(decoded.updates).unwrap();
@@ -75,7 +75,10 @@ fn clean(context: &UpdateContext, attributes: &[&[u8]]) -> Attributes {
 }
 
 /// What RFC 4271 would have had the peer be told of the error that made the routes withdrawn.
-fn treated_as_withdraw(context: &UpdateContext, attributes: &[&[u8]]) -> (u8, u8, Vec<u8>) {
+pub(super) fn treated_as_withdraw(
+    context: &UpdateContext,
+    attributes: &[&[u8]],
+) -> (u8, u8, Vec<u8>) {
     let decoded = read(context, attributes);
     let update = Update { withdrawn: vec![net("10.244.1.0/26")], ..Update::default() };
     assert_eq!(decoded.updates, [update], "{:?}", decoded.malformed);
@@ -91,12 +94,20 @@ fn treated_as_withdraw(context: &UpdateContext, attributes: &[&[u8]]) -> (u8, u8
     (it.code, it.subcode, it.data.clone())
 }
 
-fn discarded(context: &UpdateContext, attributes: &[&[u8]]) -> Attributes {
+pub(super) fn discarded(context: &UpdateContext, attributes: &[&[u8]]) -> Attributes {
     let decoded = read(context, attributes);
     let consequences: Vec<Consequence> =
         decoded.malformed.iter().map(|fault| fault.consequence).collect();
     assert_eq!(consequences, [Consequence::AttributeDiscard]);
     Arc::unwrap_or_clone(decoded.updates[0].attributes.clone().unwrap())
+}
+
+/// The malformed attribute in place of the good one with the same code.
+pub(super) fn with(bad: &[u8]) -> Vec<&[u8]> {
+    let mut list = vec![ORIGIN, AS_PATH, NEXT_HOP, LOCAL_PREF];
+    list.retain(|good| good[1] != bad[1]);
+    list.push(bad);
+    list
 }
 
 #[test]
@@ -243,28 +254,6 @@ fn routes_of_ipv6_go_both_ways_in_mp_reach_and_mp_unreach() {
 }
 
 #[test]
-fn many_routes_of_ipv6_are_packed_into_full_messages() {
-    let both = UpdateContext { families: vec![Family::Ipv6Unicast], ..internal() };
-    let announced: Vec<ipnetwork::IpNetwork> =
-        (0..2000_u32).map(|i| net(&format!("2001:db8:{i:x}::/64"))).collect();
-    let next_hop = "2001:db8::2".parse().unwrap();
-    let update = Update {
-        announced: announced.clone(),
-        attributes: Some(Arc::new(Attributes { next_hop, ..attributes() })),
-        ..Update::default()
-    };
-    let messages = encode(&update, &both);
-    assert!(messages.iter().all(|message| message.len() <= 4096));
-    assert_eq!(messages.len(), 5, "as few as they need");
-    let read: Vec<_> = messages
-        .iter()
-        .flat_map(|message| decode(body(message), &both).unwrap().updates)
-        .flat_map(|update| update.announced)
-        .collect();
-    assert_eq!(read, announced);
-}
-
-#[test]
 fn routes_whose_next_hop_is_of_the_other_family_are_withdrawn() {
     let both =
         UpdateContext { families: vec![Family::Ipv4Unicast, Family::Ipv6Unicast], ..internal() };
@@ -280,16 +269,6 @@ fn routes_whose_next_hop_is_of_the_other_family_are_withdrawn() {
         let messages = encode(&update, &both);
         let read = decode(body(&messages[0]), &both).unwrap().updates;
         assert_eq!(read, [Update { withdrawn: vec![net(prefix)], ..Update::default() }]);
-    }
-}
-
-#[test]
-fn an_internal_route_needs_all_four_attributes() {
-    let all = [(1, ORIGIN), (2, AS_PATH), (3, NEXT_HOP), (5, LOCAL_PREF)];
-    for (missing, _) in all {
-        let rest: Vec<&[u8]> =
-            all.iter().filter(|(code, _)| *code != missing).map(|(_, octets)| *octets).collect();
-        assert_eq!(treated_as_withdraw(&internal(), &rest), (3, 3, vec![missing]));
     }
 }
 
@@ -313,127 +292,10 @@ fn local_pref_is_never_sent_to_an_external_peer() {
 }
 
 #[test]
-fn a_next_hop_that_is_no_host_withdraws_the_routes() {
-    for address in [
-        [0, 0, 0, 0],
-        [0, 1, 2, 3],
-        [127, 0, 0, 1],
-        [224, 0, 0, 5],
-        [240, 0, 0, 1],
-        [255, 255, 255, 255],
-    ] {
-        let next_hop = [&[0x40, 3, 4], &address[..]].concat();
-        let list = [ORIGIN, AS_PATH, &next_hop, LOCAL_PREF];
-        assert_eq!(treated_as_withdraw(&internal(), &list), (3, 8, address.to_vec()));
-    }
-}
-
-#[test]
 fn a_loopback_next_hop_is_taken_where_the_session_runs_over_loopback() {
     let context = UpdateContext { loopback_next_hops: true, ..internal() };
     let list = [ORIGIN, AS_PATH, &[0x40, 3, 4, 127, 0, 0, 2], LOCAL_PREF];
     assert_eq!(clean(&context, &list).next_hop, IpAddr::from([127, 0, 0, 2]));
-}
-
-/// The malformed attribute in place of the good one with the same code.
-fn with(bad: &[u8]) -> Vec<&[u8]> {
-    let mut list = vec![ORIGIN, AS_PATH, NEXT_HOP, LOCAL_PREF];
-    list.retain(|good| good[1] != bad[1]);
-    list.push(bad);
-    list
-}
-
-#[test]
-fn malformed_attributes_withdraw_the_routes_and_keep_the_session() {
-    // The attribute, and the subcode of RFC 4271, 6.3.
-    let cases: [(&[u8], u8); 17] = [
-        (&[0x40, 1, 1, 3], 6),
-        (&[0x40, 1, 2, 0, 0], 5),
-        (&[0xc0, 1, 1, 0], 4),
-        // A segment of a type that does not exist, one that is cut short, AS 0 (RFC 7607), a set
-        // (RFC 9774).
-        (&[0x40, 2, 6, 9, 1, 0, 0, 0xfd, 0xe8], 11),
-        (&[0x40, 2, 6, 2, 2, 0, 0, 0xfd, 0xe8], 11),
-        (&[0x40, 2, 6, 2, 1, 0, 0, 0, 0], 11),
-        (&[0x40, 2, 6, 1, 1, 0, 0, 0xfd, 0xe8], 11),
-        (&[0x80, 2, 0], 4),
-        (&[0x40, 3, 3, 10, 0, 0], 5),
-        (&[0x40, 5, 3, 0, 0, 1], 5),
-        (&[0x80, 4, 2, 0, 1], 5),
-        (&[0xc0, 4, 4, 0, 0, 0, 1], 4),
-        (&[0x80, 6, 0], 4),
-        (&[0xc0, 8, 3, 1, 2, 3], 5),
-        (&[0xc0, 8, 0], 5),
-        (&[0xc0, 32, 11, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 5),
-        // Claims to be well-known, and is not.
-        (&[0x40, 99, 1, 7], 2),
-    ];
-    for (bad, subcode) in cases {
-        let told = treated_as_withdraw(&internal(), &with(bad));
-        assert_eq!(told, (3, subcode, bad.to_vec()), "{bad:?}");
-    }
-    assert_eq!(treated_as_withdraw(&internal(), &with(&[0x40, 2, 2, 2, 0])), (3, 11, vec![]));
-}
-
-#[test]
-fn an_attribute_that_overruns_the_list_withdraws_the_routes() {
-    for bad in [&[0x40][..], &[0x40, 8], &[0xd0, 8, 0], &[0xc0, 8, 9, 0]] {
-        let mut list = vec![ORIGIN, AS_PATH, NEXT_HOP, LOCAL_PREF];
-        list.push(bad);
-        assert_eq!(treated_as_withdraw(&internal(), &list), (3, 1, vec![]), "{bad:?}");
-    }
-}
-
-#[test]
-fn attributes_that_select_nothing_are_discarded_when_malformed() {
-    assert_eq!(discarded(&internal(), &with(&[0x40, 6, 1, 0])), attributes());
-    assert_eq!(discarded(&internal(), &with(&[0xc0, 7, 6, 1, 2, 3, 4, 5, 6])), attributes());
-    // The second of two with the same code (RFC 7606, 3 (g)).
-    let list = [ORIGIN, AS_PATH, NEXT_HOP, LOCAL_PREF, &[0x40, 1, 1, 2]];
-    assert_eq!(discarded(&internal(), &list), attributes());
-}
-
-#[test]
-fn the_strongest_of_several_errors_counts() {
-    let list = [ORIGIN, AS_PATH, NEXT_HOP, &[0x40, 5, 1, 0], &[0x40, 6, 1, 0]];
-    let decoded = read(&internal(), &list);
-    assert_eq!(decoded.updates[0].withdrawn, [net("10.244.1.0/26")]);
-    assert!(decoded.malformed.len() >= 2);
-}
-
-#[test]
-fn lengths_that_contradict_each_other_end_the_session() {
-    let good = message_of(&[24, 10, 1, 2], &[ORIGIN], NLRI);
-    // The withdrawn routes, then the attributes, claim more than there is.
-    for (position, length) in [(20, 200), (20, 12), (26, 200)] {
-        let mut octets = good.clone();
-        octets[position] = length;
-        assert_eq!(told(decode(body(&octets), &internal())), (3, 1, vec![]));
-    }
-}
-
-#[test]
-fn prefixes_that_cannot_be_read_end_the_session() {
-    let list = [ORIGIN, AS_PATH, NEXT_HOP, LOCAL_PREF];
-    for bad in [&[33, 10, 0, 0, 0, 0][..], &[24, 10, 0], &[26, 10, 244, 1, 0, 8]] {
-        let announced = decode(body(&message_of(&[], &list, bad)), &internal());
-        assert_eq!(told(announced).1, 10, "{bad:?}");
-        let withdrawn = decode(body(&message_of(bad, &[], &[])), &internal());
-        let (code, subcode, data) = told(withdrawn);
-        assert_eq!((code, subcode), (3, 10), "{bad:?}");
-        assert!(bad.ends_with(&data) || bad.starts_with(&data), "{data:?}");
-    }
-}
-
-#[test]
-fn an_error_in_attributes_without_prefixes_ends_the_session() {
-    // RFC 7606, 5.2: perhaps it is the prefixes that were lost.
-    let octets = message_of(&[24, 10, 1, 2], &[&[0x40, 1, 1, 3]], &[]);
-    assert_eq!(told(decode(body(&octets), &internal())), (3, 6, vec![0x40, 1, 1, 3]));
-    // Not so where the attribute alone is lost.
-    let octets = message_of(&[24, 10, 1, 2], &[&[0x40, 6, 1, 3]], &[]);
-    let decoded = decode(body(&octets), &internal()).unwrap();
-    assert_eq!(decoded.updates[0].withdrawn, [net("10.1.2.0/24")]);
 }
 
 #[test]
@@ -452,20 +314,6 @@ fn ipv4_routes_in_multiprotocol_attributes_are_read() {
     // Without the field of its own, NEXT_HOP is not needed.
     let octets = message_of(&[], &[ORIGIN, AS_PATH, LOCAL_PREF, reach], &[]);
     assert_eq!(decode(body(&octets), &internal()).unwrap().malformed, []);
-}
-
-#[test]
-fn a_malformed_multiprotocol_attribute_ends_the_session() {
-    // A next hop of three octets; a prefix that is cut short; the same attribute twice.
-    let short = &[0x80, 14, 9, 0, 1, 1, 3, 1, 2, 3, 0, 0][..];
-    let cut = &[0x80, 14, 11, 0, 1, 1, 4, 192, 168, 0, 9, 0, 16, 10][..];
-    for bad in [short, cut] {
-        let octets = message_of(&[], &[ORIGIN, AS_PATH, LOCAL_PREF, bad], &[]);
-        assert_eq!(told(decode(body(&octets), &internal())), (3, 9, bad.to_vec()));
-    }
-    let good = &[0x80, 14, 12, 0, 1, 1, 4, 192, 168, 0, 9, 0, 16, 10, 5][..];
-    let octets = message_of(&[], &[ORIGIN, AS_PATH, LOCAL_PREF, good, good], &[]);
-    assert_eq!(told(decode(body(&octets), &internal())), (3, 1, vec![]));
 }
 
 #[test]
@@ -538,86 +386,6 @@ fn attributes_that_are_not_transitive_and_not_used_end_here() {
         &[0x80, 99, 1, 1],
     ];
     assert_eq!(clean(&internal(), &list), attributes());
-}
-
-#[test]
-fn many_routes_are_packed_into_full_messages() {
-    let prefixes: Vec<ipnetwork::IpNetwork> = (0..3000_u32)
-        .map(|i| ipnetwork::Ipv4Network::new((0x0a00_0000 + (i << 6)).into(), 26).unwrap().into())
-        .collect();
-    let update = Update {
-        withdrawn: prefixes.clone(),
-        announced: prefixes.clone(),
-        attributes: Some(Arc::new(attributes())),
-        ..Update::default()
-    };
-    let messages = encode(&update, &internal());
-    let mut withdrawn = Vec::new();
-    let mut announced = Vec::new();
-    for message in &messages {
-        assert!(message.len() <= 4096);
-        for update in decode(body(message), &internal()).unwrap().updates {
-            assert!(update.withdrawn.is_empty() || announced.is_empty(), "withdrawals first");
-            withdrawn.extend(update.withdrawn);
-            announced.extend(update.announced);
-        }
-    }
-    assert_eq!((&withdrawn, &announced), (&prefixes, &prefixes));
-    // 814 withdrawn fit into 4096 - 23 octets at 5 each, 810 announced beside 21 of attributes.
-    assert_eq!(messages.len(), 4 + 4);
-}
-
-#[test]
-fn routes_whose_attributes_cannot_be_sent_are_withdrawn_instead() {
-    let expected = message_of(NLRI, &[], &[]);
-    let too_long = vec![UnknownAttribute { flags: 0xc0, code: 99, value: vec![0; 4050] }];
-    let unsendable = [
-        Attributes { unknown: too_long, ..attributes() },
-        Attributes { as_path: vec![AsPathSegment::Set(vec![65000])], ..attributes() },
-        Attributes { next_hop: IpAddr::V6([0x20; 16].into()), ..attributes() },
-    ];
-    for attributes in unsendable {
-        assert_eq!(encode(&announcement(attributes), &internal()), std::slice::from_ref(&expected));
-    }
-}
-
-#[test]
-fn attributes_that_fill_the_message_leave_room_for_one_prefix() {
-    // 21 octets of others and 4 of its own header: 4096 - 23 - 21 - 4 - 5 are left.
-    for (length, fits) in [(4043, true), (4044, false)] {
-        let unknown = vec![UnknownAttribute { flags: 0xc0, code: 99, value: vec![0; length] }];
-        let messages = encode(&announcement(Attributes { unknown, ..attributes() }), &internal());
-        assert_eq!(messages[0].len() == 4096, fits, "{length}");
-    }
-}
-
-#[test]
-fn only_attributes_that_need_it_make_a_message_longer_than_others_can_take() {
-    let announced: Vec<_> =
-        (0..2000_u32).map(|n| net(&format!("10.{}.{}.0/24", n >> 8, n & 255))).collect();
-    let of = |length: usize| {
-        let unknown = vec![UnknownAttribute { flags: 0xe0, code: 99, value: vec![0; length] }];
-        let attributes = Some(Arc::new(Attributes { unknown, ..attributes() }));
-        Update { announced: announced.clone(), attributes, ..Update::default() }
-    };
-    for (length, longest) in [(3000, 4096), (4096, 65535), (65000, 65535), (66000, 4096)] {
-        let messages = encode(&of(length), &extended());
-        assert!(messages.iter().all(|it| it.len() <= longest), "{length}");
-        let read: Vec<Update> = messages
-            .iter()
-            .flat_map(|it| decode(it.slice(19..), &extended()).unwrap().updates)
-            .collect();
-        let announced = read.iter().map(|it| it.announced.len()).sum::<usize>();
-        let withdrawn = read.iter().map(|it| it.withdrawn.len()).sum::<usize>();
-        // What does not fit even so takes the routes away from the peer.
-        let expected = if length < 66000 { (2000, 0) } else { (0, 2000) };
-        assert_eq!((announced, withdrawn), expected, "{length}");
-        let fits_others = encode(&of(length), &internal());
-        assert!(fits_others.iter().all(|it| it.len() <= 4096), "{length}");
-    }
-    // Without attributes nothing is long.
-    let withdrawn = Update { withdrawn: announced.clone(), ..Update::default() };
-    assert!(encode(&withdrawn, &extended()).iter().all(|it| it.len() <= 4096));
 }
 
 #[test]
