@@ -2,7 +2,7 @@
 //! the one before it, so these are all the moments there are.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -33,11 +33,14 @@ fn install(node: &Path) -> Command {
 /// Runs it up to its system call of this number; whether it came to an end before.
 #[expect(clippy::zombie_processes, reason = "it is waited for with waitpid, as it is traced")]
 fn killed_at(command: &Command, number: usize) -> bool {
-    // The shell waits until it is traced.
+    // The shell says that it has begun, for as long as it is being started its own start is seen as the
+    // installer's, and waits until it is traced.
     let mut shell = Command::new("sh");
-    shell.args(["-c", "read -r line && exec \"$@\"", "sh"]).arg(command.get_program());
-    shell.args(command.get_args()).stdin(Stdio::piped()).stdout(Stdio::null());
+    shell.args(["-c", "echo && read -r line && exec \"$@\"", "sh"]).arg(command.get_program());
+    shell.args(command.get_args()).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = shell.spawn().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    stdout.read_exact(&mut [0]).unwrap();
     let pid = Pid::from_raw(child.id().try_into().unwrap());
     let options =
         Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_TRACEEXEC | Options::PTRACE_O_EXITKILL;
