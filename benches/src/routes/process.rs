@@ -67,11 +67,11 @@ impl Processes {
     /// They do not come to rest.
     pub fn settle(&self) -> Result<()> {
         const PAUSE: Duration = Duration::from_millis(300);
-        let mut before = self.cpu()?;
+        let mut before = None;
         until(PATIENCE, PAUSE, || {
             let now = self.cpu()?;
-            let is_quiet = now - before < PAUSE / 100;
-            before = now;
+            let is_quiet = before.is_some_and(|before| now - before < PAUSE / 100);
+            before = Some(now);
             Ok(is_quiet)
         })
         .context("the contestant does not come to rest")

@@ -13,8 +13,8 @@ use warren_speaker::PeerSnapshot;
 const ALL_PEERS: Duration = Duration::from_secs(30);
 
 /// How long a peer that restarts counts as Established while its routes are kept (RFC 4724, 4.2): to
-/// this node's pods nothing has changed. An agent takes a second or two to be back. A peer that is cut off
-/// has its routes kept for longer, but an operator is to hear of it.
+/// this node's pods nothing has changed. An agent takes a second or two to be back. A peer that is
+/// cut off has its routes kept for longer, but an operator is to hear of it.
 const RESTART: Duration = Duration::from_secs(10);
 
 /// Remembers since when the agent runs, whether all peers were there once, and who restarts.

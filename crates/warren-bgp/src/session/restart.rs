@@ -8,7 +8,8 @@ use super::{Negotiated, PeerRestart};
 use crate::message::Family;
 
 /// How long a peer that is back, or that refreshes its routes, may take to announce them again (RFC
-/// 4724, 4.2, and RFC 7313, 4, allow an upper bound and give none). Longer than any deferral of route selection in use: BIRD's is 240 s.
+/// 4724, 4.2, and RFC 7313, 4, allow an upper bound and give none). Longer than any deferral of route
+/// selection in use: BIRD's is 240 s.
 const STALE_TIME: Duration = Duration::from_secs(360);
 
 /// How a session ended, as far as it decides what becomes of its routes.
