@@ -19,6 +19,7 @@ use warren_net::dataplane::{self, Dataplane, Report};
 use warren_net::desired::{Known, Path};
 use warren_types::pool::{Encapsulation, Pool};
 
+use crate::routes::ip;
 use crate::statistics::median;
 
 /// The argument by which the benchmark starts itself again.
@@ -204,12 +205,6 @@ fn route(number: u32) -> Result<String> {
     let address = prefix(number).ip().to_string();
     let output = Command::new("ip").args(["route", "get", &address]).output()?;
     Ok(String::from_utf8(output.stdout)?)
-}
-
-fn ip(arguments: &str) -> Result<()> {
-    let status = Command::new("ip").args(arguments.split_whitespace()).status();
-    ensure!(status.context("cannot run ip")?.success(), "ip {arguments} failed");
-    Ok(())
 }
 
 /// Seconds of CPU that this process has taken; not those of the programs that it ran.

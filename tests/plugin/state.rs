@@ -18,21 +18,32 @@ use crate::runtime::{Runtime, Sandbox, address};
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial("a damaged node description is named, and pods can still be deleted", description),
-        trial("a lock that is none is named, and nothing happens without it", lock),
-        trial("a damaged record keeps its address, and the pod can be deleted", record),
-        trial("a directory that is none, or is others' to change, is named", directories),
-        trial(
-            "the run directory itself is not relied on where others can change it",
-            run_directory,
-        ),
+        trial("a damaged node description is named, and pods can still be deleted", |lab| {
+            play_all(lab, &[What::Description])
+        }),
+        trial("a lock that is none is named, and nothing happens without it", |lab| {
+            play_all(lab, &[What::Lock])
+        }),
+        trial("a damaged record keeps its address, and the pod can be deleted", |lab| {
+            play_all(lab, &[What::Record])
+        }),
+        trial("a directory that is none, or is others' to change, is named", |lab| {
+            play_all(lab, &[What::Addresses, What::Records, What::Markers])
+        }),
+        trial("the run directory itself is not relied on where others can change it", |lab| {
+            play_all(lab, &[What::RunDirectory])
+        }),
         trial(
             "a GC keeps the address of a record that it cannot read, and removes the rest",
             forgotten,
         ),
         trial("without any record no address is used twice either", no_record),
-        trial("what a pod asks for is named where it is damaged", wishes),
-        trial("what is wrong with the place where the agent listens stops no pod", reports),
+        trial("what a pod asks for is named where it is damaged", |lab| {
+            play_all(lab, &[What::Wishes])
+        }),
+        trial("what is wrong with the place where the agent listens stops no pod", |lab| {
+            play_all(lab, &[What::Reports])
+        }),
         trial("what is wrong among the markers of free addresses stops no pod", markers),
     ]
 }
@@ -214,34 +225,6 @@ fn play_all(lab: &Lab, damaged: &[What]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn description(lab: &Lab) -> Result<()> {
-    play_all(lab, &[What::Description])
-}
-
-fn wishes(lab: &Lab) -> Result<()> {
-    play_all(lab, &[What::Wishes])
-}
-
-fn reports(lab: &Lab) -> Result<()> {
-    play_all(lab, &[What::Reports])
-}
-
-fn lock(lab: &Lab) -> Result<()> {
-    play_all(lab, &[What::Lock])
-}
-
-fn record(lab: &Lab) -> Result<()> {
-    play_all(lab, &[What::Record])
-}
-
-fn run_directory(lab: &Lab) -> Result<()> {
-    play_all(lab, &[What::RunDirectory])
-}
-
-fn directories(lab: &Lab) -> Result<()> {
-    play_all(lab, &[What::Addresses, What::Records, What::Markers])
 }
 
 /// What CHECK and GC say of a damaged record, and that a GC goes on with the others.
