@@ -12,9 +12,12 @@ mod dissect;
 mod dynamic;
 mod matrix;
 mod meeting;
+mod messages;
 mod ours;
 mod reflection;
+mod refresh;
 mod restart;
+mod roles;
 mod security;
 mod sessions;
 
@@ -70,20 +73,20 @@ const ROWS: &[Row] = &[
     Row::all("AS numbers of 4 octets", sessions::four_octets),
     Row::all("they reflect our routes", reflection::by_them),
     Row::all("we reflect their routes", reflection::by_us),
-    Row::all("they ask for a route refresh", sessions::refresh)
+    Row::all("they ask for a route refresh", refresh::refresh)
         .except(&[(Kind::GoBgp, "keeps all that it was sent, and never asks")]),
-    Row::all("they ask for a refresh between two marks", sessions::enhanced_refresh)
+    Row::all("they ask for a refresh between two marks", refresh::enhanced_refresh)
         .except(&[(Kind::GoBgp, NO_MARKS)]),
-    Row::all("they refresh their routes between two marks", sessions::their_refresh).except(&[
+    Row::all("they refresh their routes between two marks", refresh::their_refresh).except(&[
         (Kind::Frr, ONLY_ASKED),
         (Kind::GoBgp, NO_MARKS),
         (Kind::OpenBgpd, ONLY_ASKED),
     ]),
     Row::all("attributes of more than 4096 octets", sessions::long_attributes)
         .except(&[(Kind::GoBgp, NO_LONG), (Kind::OpenBgpd, NO_LONG)]),
-    Row::all("roles, and routes for customers only", sessions::roles)
+    Row::all("roles, and routes for customers only", roles::roles)
         .except(&[(Kind::GoBgp, NO_ROLES)]),
-    Row::all("roles that do not go together", sessions::wrong_roles)
+    Row::all("roles that do not go together", roles::wrong_roles)
         .except(&[(Kind::GoBgp, NO_ROLES)]),
     Row::all("hold timers expire on a cut wire", sessions::hold_timer),
     Row::all("they stop at too many prefixes", sessions::their_limit),

@@ -3,19 +3,19 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tests::speakers::{Kind, Session};
 
 use anyhow::{Result, ensure};
-use tests::lab::packet::Packet;
 use tests::lab::wait::{SOON, eventually};
-use tests::speakers::{Kind, Session};
 use tests::wire::{THEM, THEM6, US, US6};
 use warren_bgp::message::Family;
 use warren_bgp::policy::{Action, Community, Match, Operation, PeerPolicy, Rule};
-use warren_speaker::{LocalRole, MaxPrefixes, PeerSettings, Role};
+use warren_speaker::{MaxPrefixes, PeerSettings};
 
 use crate::meeting::{
     Meeting, OURS, THEIRS, expect_announced, expect_established, expect_learned, peer,
 };
+use crate::messages::{Message, UPDATE, messages};
 
 /// We wait; they connect.
 pub fn they_connect(meeting: &Meeting) -> Result<()> {
@@ -93,50 +93,6 @@ pub fn four_octets(meeting: &Meeting) -> Result<()> {
     Ok(())
 }
 
-/// They want all routes again, and get them.
-pub fn refresh(meeting: &Meeting) -> Result<()> {
-    let (_ours, mut theirs) = meeting.established(&Session::internal())?;
-    expect_announced(theirs.as_mut(), &[OURS])?;
-    theirs.refresh()?;
-    eventually("routes have been asked for and sent again", SOON, || {
-        let seen = messages(&meeting.capture.packets()?);
-        let mut rest = seen.iter();
-        let asked = rest.any(|it| it.from == THEM && it.kind == ROUTE_REFRESH);
-        let answered = asked && rest.any(|it| it.from == US[0] && it.kind == UPDATE);
-        ensure!(answered, "the messages so far are {seen:?}");
-        Ok(())
-    })?;
-    expect_announced(theirs.as_mut(), &[OURS])
-}
-
-/// They want all routes again, and are told where those begin and where they end.
-pub fn enhanced_refresh(meeting: &Meeting) -> Result<()> {
-    let session = Session { enhanced_refresh: true, ..Session::internal() };
-    let (ours, mut theirs) = meeting.established(&session)?;
-    expect_announced(theirs.as_mut(), &[OURS])?;
-    expect_learned(&ours, THEIRS, THEM)?;
-    let capabilities = ours.peer(THEM)?.capabilities;
-    ensure!(capabilities.iter().any(|it| it == "enhanced route refresh"), "{capabilities:?}");
-    theirs.refresh()?;
-    expect_marks(meeting, US[0])?;
-    expect_announced(theirs.as_mut(), &[OURS])
-}
-
-/// They announce all routes again, and say where those begin and where they end: none moves.
-pub fn their_refresh(meeting: &Meeting) -> Result<()> {
-    let (ours, mut theirs) = meeting.established(&Session::internal())?;
-    expect_learned(&ours, THEIRS, THEM)?;
-    theirs.announce_again()?;
-    expect_marks(meeting, THEM)?;
-    eventually("the refresh has ended", SOON, || {
-        let peer = ours.peer(THEM)?;
-        ensure!((peer.prefixes_received, peer.prefixes_stale) == (1, 0), "ours: {peer:?}");
-        Ok(())
-    })?;
-    ensure!(ours.changes().len() == 1, "a route has moved: {:?}", ours.changes());
-    Ok(())
-}
-
 /// So many communities that no message of 4096 octets has room for them, both ways.
 pub fn long_attributes(meeting: &Meeting) -> Result<()> {
     const MANY: u16 = 1100;
@@ -163,86 +119,6 @@ pub fn long_attributes(meeting: &Meeting) -> Result<()> {
         ensure!(seen.iter().any(|it| is_long(&it)), "{from} has sent {seen:?}");
     }
     Ok(())
-}
-
-/// Ours is the provider and theirs the customer, and both insist on it. What theirs is told is for its
-/// customers only, and it says so.
-pub fn roles(meeting: &Meeting) -> Result<()> {
-    meeting.has_roles.set(true);
-    let session = Session { role: Some("customer"), ..Session::external() };
-    let mut theirs = meeting.theirs(&session)?;
-    let role = Some(LocalRole { role: Role::Provider, strict: true });
-    let ours = meeting.ours_with(&session, |_, peer| peer.role = role)?;
-    expect_established(&ours, theirs.as_mut())?;
-    let capabilities = ours.peer(THEM)?.capabilities;
-    ensure!(capabilities.iter().any(|it| it == "role provider"), "{capabilities:?}");
-    expect_announced(theirs.as_mut(), &[OURS])?;
-    expect_learned(&ours, THEIRS, THEM)?;
-    let route = theirs.route(OURS)?.to_lowercase();
-    let otc = route.split_once("otc").map_or("", |(_, after)| after);
-    ensure!(meeting.kind == Kind::OpenBgpd || otc.contains("64512"), "theirs says: {route}");
-    Ok(())
-}
-
-/// Both would be customers.
-pub fn wrong_roles(meeting: &Meeting) -> Result<()> {
-    meeting.has_roles.set(true);
-    let session = Session { role: Some("customer"), ..Session::external() };
-    let mut theirs = meeting.theirs(&session)?;
-    let role = Some(LocalRole { role: Role::Customer, strict: false });
-    let ours = meeting.ours_with(&session, |_, peer| peer.role = role)?;
-    eventually("one of them has refused", SOON, || ours.expect_ended("Role Mismatch"))?;
-    ensure!(theirs.expect_established().is_err(), "theirs is Established");
-    Ok(())
-}
-
-/// That this speaker has sent a beginning, routes, and an end (RFC 7313, 4), in this order.
-fn expect_marks(meeting: &Meeting, from: &str) -> Result<()> {
-    let wanted = [(ROUTE_REFRESH, 1), (UPDATE, 0), (ROUTE_REFRESH, 2)];
-    eventually("routes have been sent again between two marks", SOON, || {
-        let seen = messages(&meeting.capture.packets()?);
-        let mut theirs = seen.iter().filter(|it| it.from == from);
-        let found = wanted.iter().all(|wanted| {
-            theirs.any(|it| (it.kind, if it.kind == UPDATE { 0 } else { it.subtype }) == *wanted)
-        });
-        ensure!(found, "the messages so far are {seen:?}");
-        Ok(())
-    })
-}
-
-const UPDATE: u8 = 2;
-const ROUTE_REFRESH: u8 = 5;
-
-/// A message that has gone over the wire.
-#[derive(Debug)]
-struct Message {
-    from: String,
-    /// Its type (RFC 4271, 4.1).
-    kind: u8,
-    /// Header included.
-    length: u16,
-    /// Where the subtype of a ROUTE-REFRESH is (RFC 7313, 3.2).
-    subtype: u8,
-}
-
-/// The messages, as far as they begin a segment or follow another one in it: few are longer.
-fn messages(packets: &[Packet]) -> Vec<Message> {
-    let mut seen = Vec::new();
-    for packet in packets {
-        let header = packet.payload.get(12).map_or(0, |it| usize::from(it >> 4) * 4);
-        let mut rest = packet.payload.get(header..).unwrap_or_default();
-        while rest.len() >= 19 && rest.starts_with(&[0xff; 16]) {
-            let length = u16::from_be_bytes([rest[16], rest[17]]);
-            seen.push(Message {
-                length,
-                from: packet.headers[0].source.to_string(),
-                kind: rest[18],
-                subtype: rest.get(21).copied().unwrap_or_default(),
-            });
-            rest = rest.get(usize::from(length).max(19)..).unwrap_or_default();
-        }
-    }
-    seen
 }
 
 /// What is sent gets lost: each notices by its hold timer, and they meet again when it is over.
