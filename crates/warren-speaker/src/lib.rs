@@ -48,14 +48,16 @@ use tokio::sync::mpsc;
 
 pub use handle::{PathChanges, Speaker};
 pub use settings::{
-    MaxPrefixes, PeerSettings, PeerSnapshot, PeerTemplate, Restarted, SpeakerConfig, StartError,
+    LongLivedStale, MaxPrefixes, PeerSettings, PeerSnapshot, PeerTemplate, Restarted,
+    SpeakerConfig, StartError,
 };
 pub use transport::{Distance, InvalidPassword, Password};
 pub use warren_bgp::policy::{ImportPolicy, PeerPolicy, Refusal};
 pub use warren_bgp::rib::{BestPath, PathChange};
 pub use warren_bgp::role::{LocalRole, Role};
 pub use warren_bgp::session::{
-    BfdDown, ConnectRetry, GracefulRestart, HoldTime, RemoteAs, RestartTime, State, UpdateErrors,
+    BfdDown, ConnectRetry, GracefulRestart, HoldTime, RemoteAs, RestartTime, StaleTime, State,
+    UpdateErrors,
 };
 
 /// Listens, and speaks BGP from then on, in tasks of the current tokio runtime. Until

@@ -87,6 +87,7 @@ mod tests {
             shutdown: None,
             local_as: None,
             route_reflector_client: false,
+            long_lived: None,
             role: None,
             policy: Arc::default(),
             bfd: bfd.map(|multihop| Bfd { timing: Timing::default(), multihop }),
