@@ -106,12 +106,15 @@ const EXPECTED: &[&str] = &[
 
 /// What tshark 4.0 has no name for where there are roles (RFC 9234): the capability, OTC, and the
 /// subcode of the error.
-const OF_ROLES: &[&str] =
+pub const OF_ROLES: &[&str] =
     &["cap.unknown", "notify.minor_error_open", "update.path_attributes.unknown"];
 
+/// And where there is long-lived graceful restart (RFC 9494): the capability's tuples.
+pub const OF_LONG_LIVED: &[&str] = &["cap.unknown"];
+
 /// That tshark finds nothing malformed and nothing unexpected in our messages, and that there are
-/// some, unless nothing was to be said; what roles bring is unexpected without them.
-pub fn expect_clean(capture: &Path, is_silent: bool, has_roles: bool) -> Result<()> {
+/// some, unless nothing was to be said; what has no name is expected only where it is listed.
+pub fn expect_clean(capture: &Path, is_silent: bool, unnamed: &[&str]) -> Result<()> {
     // An extended message (RFC 8654) is malformed in the eyes of tshark 4.0.
     let ours = format!(
         "(bgp || bfd) && !(bgp.length > 4096) && (ip.src in {{{}}} || ipv6.src == {US6})",
@@ -128,8 +131,7 @@ pub fn expect_clean(capture: &Path, is_silent: bool, has_roles: bool) -> Result<
         capture.display()
     );
     ensure!(seen.complaints.is_empty(), "tshark says of ours: {:#?}", seen.complaints);
-    let of_roles = OF_ROLES.iter().filter(|_| has_roles);
-    let expected: BTreeSet<&str> = EXPECTED.iter().chain(of_roles).copied().collect();
+    let expected: BTreeSet<&str> = EXPECTED.iter().chain(unnamed).copied().collect();
     let unexpected: Vec<_> =
         seen.fields.iter().filter(|(it, _)| !expected.contains(it.as_str())).collect();
     ensure!(unexpected.is_empty(), "nobody meant to send {unexpected:?}");

@@ -96,6 +96,10 @@ const ROWS: &[Row] = &[
     Row::all("we restart gracefully", restart::of_ours),
     Row::all("they restart gracefully", restart::of_theirs)
         .except(&[(Kind::OpenBgpd, "keeps the routes of those that restart, but asks nobody to")]),
+    Row::all("long-lived: they keep our routes", restart::of_ours_for_long)
+        .except(&[(Kind::OpenBgpd, NO_LONG_LIVED)]),
+    Row::all("long-lived: we keep their routes", restart::of_theirs_for_long)
+        .except(&[(Kind::OpenBgpd, NO_LONG_LIVED)]),
     Row::all("TCP MD5: the right password", security::right_password),
     Row::all("TCP MD5: a wrong password", security::wrong_password),
     Row::all("TCP MD5: a missing password", security::missing_password),
@@ -110,6 +114,7 @@ const NO_MARKS: &str = "has no enhanced route refresh";
 const ONLY_ASKED: &str = "sends its marks where it is asked only, and we never ask";
 const NO_LONG: &str = "has no extended messages";
 const NO_ROLES: &str = "has no roles";
+const NO_LONG_LIVED: &str = "has no long-lived graceful restart";
 const NO_BFD: &str = "has no BFD";
 
 fn main() {

@@ -28,8 +28,8 @@ pub struct Meeting {
     pub capture: Capture,
     /// Whether we have been able to say nothing.
     pub is_silent: Cell<bool>,
-    /// Whether there are roles in the session.
-    pub has_roles: Cell<bool>,
+    /// What we mean to send and tshark has no name for.
+    pub unnamed: Cell<&'static [&'static str]>,
 }
 
 impl Meeting {
@@ -37,7 +37,7 @@ impl Meeting {
     pub fn new(kind: Kind) -> Result<Self> {
         let wire = Wire::new()?;
         let capture = wire.capture()?;
-        Ok(Self { kind, wire, capture, is_silent: Cell::new(false), has_roles: Cell::new(false) })
+        Ok(Self { kind, wire, capture, is_silent: Cell::new(false), unnamed: Cell::default() })
     }
 
     /// Starts the other speaker.
@@ -76,7 +76,7 @@ impl Meeting {
     pub fn expect_clean(self) -> Result<()> {
         let file = self.capture.file().to_owned();
         self.capture.finish()?;
-        dissect::expect_clean(&file, self.is_silent.get(), self.has_roles.get())
+        dissect::expect_clean(&file, self.is_silent.get(), self.unnamed.get())
     }
 }
 

@@ -6,12 +6,13 @@ use tests::speakers::{Kind, Session};
 use tests::wire::THEM;
 use warren_speaker::{LocalRole, Role};
 
+use crate::dissect::OF_ROLES;
 use crate::meeting::{Meeting, OURS, THEIRS, expect_announced, expect_established, expect_learned};
 
 /// Ours is the provider and theirs the customer, and both insist on it. What theirs is told is for its
 /// customers only, and it says so.
 pub fn roles(meeting: &Meeting) -> Result<()> {
-    meeting.has_roles.set(true);
+    meeting.unnamed.set(OF_ROLES);
     let session = Session { role: Some("customer"), ..Session::external() };
     let mut theirs = meeting.theirs(&session)?;
     let role = Some(LocalRole { role: Role::Provider, strict: true });
@@ -29,7 +30,7 @@ pub fn roles(meeting: &Meeting) -> Result<()> {
 
 /// Both would be customers.
 pub fn wrong_roles(meeting: &Meeting) -> Result<()> {
-    meeting.has_roles.set(true);
+    meeting.unnamed.set(OF_ROLES);
     let session = Session { role: Some("customer"), ..Session::external() };
     let mut theirs = meeting.theirs(&session)?;
     let role = Some(LocalRole { role: Role::Customer, strict: false });

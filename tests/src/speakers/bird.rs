@@ -96,6 +96,9 @@ fn configuration(session: &Session) -> String {
             }
             None => option(true, "graceful restart off; ".to_owned()),
         }
+        if let Some(time) = session.long_lived {
+            option(true, format!("long lived graceful restart on; long lived stale time {time}; "));
+        }
         if let Some(password) = session.password {
             option(true, format!("password \"{password}\"; "));
         }

@@ -111,6 +111,9 @@ fn configuration(session: &Session) -> String {
         let _ = writeln!(text, " bgp graceful-restart restart-time {time}");
         let _ = writeln!(text, " bgp graceful-restart select-defer-time 5");
     }
+    if let Some(time) = session.long_lived {
+        let _ = writeln!(text, " bgp long-lived-graceful-restart stale-time {time}");
+    }
     let mut family = format!(" address-family {}\n", family(session.us()));
     for us in &session.neighbors {
         let Session { our_as, hold_time, .. } = session;

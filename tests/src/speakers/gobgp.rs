@@ -110,6 +110,9 @@ passive-mode = {passive}",
                  deferral-time = 5"
             );
         }
+        if session.long_lived.is_some() {
+            text.push_str("long-lived-enabled = true\n");
+        }
         let family = if is_ipv6(us) { "ipv6-unicast" } else { "ipv4-unicast" };
         let _ = writeln!(
             text,
@@ -117,6 +120,13 @@ passive-mode = {passive}",
         );
         if session.restart_time.is_some() {
             text.push_str("[neighbors.afi-safis.mp-graceful-restart.config]\nenabled = true\n");
+        }
+        if let Some(time) = session.long_lived {
+            let _ = writeln!(
+                text,
+                "[neighbors.afi-safis.long-lived-graceful-restart.config]\nenabled = true\n\
+                 restart-time = {time}"
+            );
         }
         if let Some(limit) = session.max_prefixes {
             let _ =

@@ -92,6 +92,8 @@ pub struct Session {
     pub ttl_security: bool,
     /// Whether it can do graceful restart, for this many seconds (RFC 4724).
     pub restart_time: Option<u16>,
+    /// With how many seconds beyond that, in which its routes are the last resort (RFC 9494).
+    pub long_lived: Option<u32>,
     /// Its role, by the names of RFC 9234, 3.1, which it insists on.
     pub role: Option<&'static str>,
     /// How many communities it adds to each of its routes; with some, it can do extended messages (RFC
@@ -118,6 +120,7 @@ impl Session {
             password: None,
             ttl_security: false,
             restart_time: None,
+            long_lived: None,
             role: None,
             communities: 0,
             enhanced_refresh: false,

@@ -116,3 +116,24 @@ fn graceful_restart(config: &Config, long_lived: Option<StaleTime>) -> Option<Gr
         }),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peers_long_lived_stale_time_is_its_own_or_the_nodes_and_off_by_default() {
+        let stale_time = |restart: &str, own: Option<u32>| {
+            let text = format!("gracefulRestart: {{{restart}}}\npools: [{{cidr: 172.16.0.0/16}}]");
+            let config = Config::from_text(&text, "config.yaml".into()).unwrap();
+            let own = own.map(|it| StaleTime::from_secs(it).unwrap());
+            graceful_restart(&config, own).map(|it| it.long_lived.as_secs())
+        };
+        let node = "longLivedStaleTimeSeconds: 3600";
+        assert_eq!(stale_time("", None), Some(0));
+        assert_eq!(stale_time("", Some(60)), Some(60));
+        assert_eq!(stale_time(node, None), Some(3600));
+        assert_eq!(stale_time(node, Some(0)), Some(0));
+        assert_eq!(stale_time("enabled: false", None), None);
+    }
+}
