@@ -10,7 +10,7 @@ use warren_bgp::policy::{ImportPolicy, PeerPolicy};
 use warren_bgp::rib::PathChange;
 use warren_bgp::session::BfdDown;
 
-use crate::settings::{PeerSettings, PeerSnapshot, PeerTemplate};
+use crate::settings::{PeerSettings, PeerSnapshot, PeerTemplate, StartError};
 
 /// The changes of best paths, in batches, each destination's in order. While nobody receives they
 /// add up to the latest state rather than to a queue.
@@ -41,6 +41,7 @@ pub(crate) struct Wanted {
 /// What the actor is asked.
 #[derive(Debug)]
 pub(crate) enum Request {
+    Listen(oneshot::Sender<Result<(), StartError>>),
     Peers(oneshot::Sender<Vec<PeerSnapshot>>),
     Shutdown(oneshot::Sender<()>),
     BfdDown(IpAddr, BfdDown),
@@ -79,6 +80,19 @@ impl Speaker {
     /// The address that peers can connect to.
     pub fn listening(&self) -> SocketAddr {
         self.listening
+    }
+
+    /// Takes connections from now on. Until then they are refused by the kernel, and whoever tries
+    /// does so again: so that no peer is taken for a stranger, and none gets by without its password,
+    /// this comes after the first [`set_peers`](Self::set_peers).
+    ///
+    /// # Errors
+    /// Somebody else listens there.
+    pub async fn listen(&self) -> Result<(), StartError> {
+        let (answer, answered) = oneshot::channel();
+        // An error means that the speaker has ended, of which whoever ended it knows.
+        let _ = self.requests.send(Request::Listen(answer)).await;
+        answered.await.unwrap_or(Ok(()))
     }
 
     /// The peers to have, in place of those before. One that is not in the list any more is told

@@ -214,3 +214,9 @@ pub enum StartError {
         reason: String,
     },
 }
+
+impl StartError {
+    pub(crate) fn at(address: SocketAddr, error: &std::io::Error) -> Self {
+        Self::Listen { address, reason: crate::error_words::of(error) }
+    }
+}

@@ -217,7 +217,7 @@ async fn a_speaker_that_has_restarted_gives_them_time_to_come_before_it_selects_
         let restarted = Some(Restarted { selection_deferral: LONG, presence });
         let listen = SocketAddr::new(address.into(), 0);
         let config = SpeakerConfig { restarted, ..SpeakerConfig::new(AS, address, listen) };
-        let (speaker, changes) = start(config).await.unwrap();
+        let (speaker, changes) = listening(config).await.unwrap();
         let mut one = Node::with(speaker, changes, &[]);
         one.speaker.set_templates(vec![template("127.77.0.0/16", RemoteAs::Internal)]);
         one.speaker.set_peers(vec![]);

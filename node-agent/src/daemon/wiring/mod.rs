@@ -89,13 +89,14 @@ impl Agent {
         let restarted =
             restart::has_forwarded(&config, &snapshot).then(|| Restarted::new(deferral));
         info!(restarted = restarted.is_some(), "routes of a former life are kept");
+        let at_port = || format!("cannot speak BGP at port {}", listen.port());
         let (speaker, changes) = warren_speaker::start(SpeakerConfig {
             cluster_id: config.route_reflector_cluster_id,
             restarted,
             ..SpeakerConfig::new(identity.as_number, identity.router_id, listen)
         })
         .await
-        .with_context(|| format!("cannot speak BGP at port {}", config.listen_port))?;
+        .with_context(at_port)?;
 
         let (known, watched) = watch::channel(Arc::new(Known {
             node_address: Some(identity.address),
@@ -138,6 +139,8 @@ impl Agent {
         };
         agent.speaker.set_graceful_shutdown(agent.config.graceful_shutdown);
         agent.apply();
+        // Now that the peers are known.
+        agent.speaker.listen().await.with_context(at_port)?;
         Ok((agent, changes))
     }
 
