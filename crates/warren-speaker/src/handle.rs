@@ -10,11 +10,14 @@ use warren_bgp::policy::{ImportPolicy, PeerPolicy};
 use warren_bgp::rib::PathChange;
 use warren_bgp::session::BfdDown;
 
-use crate::settings::{PeerSettings, PeerSnapshot, PeerTemplate, StartError};
+use crate::settings::{DynamicNeighbor, PeerSettings, PeerSnapshot, PeerTemplate, StartError};
 
 /// The changes of best paths, in batches, each destination's in order. While nobody receives they
 /// add up to the latest state rather than to a queue.
 pub type PathChanges = mpsc::Receiver<Vec<PathChange>>;
+
+/// The dynamic neighbours that have had a session and are not forgotten.
+pub type DynamicNeighbors = BTreeMap<IpAddr, DynamicNeighbor>;
 
 /// A running speaker. Cheap to clone; when the last one is dropped the speaker ends its sessions as
 /// [`shutdown`](Self::shutdown) does.
@@ -24,6 +27,7 @@ pub struct Speaker {
     requests: mpsc::Sender<Request>,
     version: watch::Receiver<u64>,
     announced: watch::Receiver<bool>,
+    dynamic: watch::Receiver<DynamicNeighbors>,
     listening: SocketAddr,
 }
 
@@ -57,6 +61,7 @@ pub(crate) struct Inputs {
     pub(crate) requests: mpsc::Receiver<Request>,
     pub(crate) version: watch::Sender<u64>,
     pub(crate) announced: watch::Sender<bool>,
+    pub(crate) dynamic: watch::Sender<DynamicNeighbors>,
 }
 
 pub(crate) fn new(listening: SocketAddr) -> (Speaker, Inputs) {
@@ -66,14 +71,16 @@ pub(crate) fn new(listening: SocketAddr) -> (Speaker, Inputs) {
     let (requests, requests_receiver) = mpsc::channel(8);
     let (version_sender, version) = watch::channel(0);
     let (announced_sender, announced) = watch::channel(false);
+    let (dynamic_sender, dynamic) = watch::channel(DynamicNeighbors::new());
     let inputs = Inputs {
         wanted: wanted_receiver,
         initial,
         requests: requests_receiver,
         version: version_sender,
         announced: announced_sender,
+        dynamic: dynamic_sender,
     };
-    (Speaker { wanted, requests, version, announced, listening }, inputs)
+    (Speaker { wanted, requests, version, announced, dynamic, listening }, inputs)
 }
 
 impl Speaker {
@@ -162,6 +169,11 @@ impl Speaker {
     /// them has been put among the [`PathChanges`]; it stays so. Never without peers, nor with templates.
     pub fn announced(&self) -> watch::Receiver<bool> {
         self.announced.clone()
+    }
+
+    /// The dynamic neighbours: each is there from its first session on until it is forgotten.
+    pub fn dynamic_neighbors(&self) -> watch::Receiver<DynamicNeighbors> {
+        self.dynamic.clone()
     }
 
     /// Ends every session with Cease, Administrative Shutdown, and the speaker; returns when the

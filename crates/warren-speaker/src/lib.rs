@@ -43,9 +43,10 @@ mod transport;
 
 use tokio::sync::mpsc;
 
-pub use handle::{PathChanges, Speaker};
+pub use handle::{DynamicNeighbors, PathChanges, Speaker};
 pub use settings::{
-    MaxPrefixes, PeerSettings, PeerSnapshot, PeerTemplate, Restarted, SpeakerConfig, StartError,
+    DynamicNeighbor, MaxPrefixes, PeerSettings, PeerSnapshot, PeerTemplate, Restarted,
+    SpeakerConfig, StartError,
 };
 pub use transport::{Distance, InvalidPassword, Password};
 pub use warren_bgp::policy::{ImportPolicy, PeerPolicy, Refusal};

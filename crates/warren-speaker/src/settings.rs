@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use ipnetwork::IpNetwork;
@@ -152,6 +153,15 @@ impl PeerTemplate {
     pub(crate) fn settings_for(&self, address: IpAddr) -> PeerSettings {
         PeerSettings { address, passive: true, ..self.settings.clone() }
     }
+}
+
+/// A peer that was made from a template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DynamicNeighbor {
+    /// The template's name.
+    pub template: Arc<str>,
+    /// The address of this node that its latest session was with.
+    pub local_address: IpAddr,
 }
 
 /// How many prefixes a peer may announce, refused ones included.

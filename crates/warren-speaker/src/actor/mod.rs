@@ -24,7 +24,7 @@ use warren_bgp::session::Event;
 
 use crate::connection::{ConnectionKey, Happened, Outbox};
 use crate::error_words;
-use crate::handle::{Inputs, Request, Wanted};
+use crate::handle::{DynamicNeighbors, Inputs, Request, Wanted};
 use crate::listener;
 use crate::rate_limit::RateLimit;
 use crate::settings::{PeerSettings, PeerSnapshot, PeerTemplate, SpeakerConfig, StartError};
@@ -59,6 +59,8 @@ struct Actor {
     told_last: Option<IpAddr>,
     unknown_peers: RateLimit,
     malformed_updates: RateLimit,
+    /// The dynamic neighbours that have had a session.
+    dynamic: watch::Sender<DynamicNeighbors>,
     /// Whether snapshots may differ from those before this turn.
     has_news: bool,
     tasks: JoinSet<()>,
@@ -89,7 +91,8 @@ pub(crate) async fn run(
     inputs: Inputs,
     changes: mpsc::Sender<Vec<PathChange>>,
 ) {
-    let Inputs { mut wanted, initial: mut applied, mut requests, version, announced } = inputs;
+    let Inputs { mut wanted, initial: mut applied, mut requests, version, announced, dynamic } =
+        inputs;
     let (events, mut happened) = mpsc::channel(EVENT_QUEUE);
     let deferral = config.restarted.and_then(|it| Deferral::new(Instant::now(), it));
     let mut rib = Rib::default();
@@ -109,6 +112,7 @@ pub(crate) async fn run(
         told_last: None,
         unknown_peers: RateLimit::default(),
         malformed_updates: RateLimit::default(),
+        dynamic,
         has_news: false,
         tasks: JoinSet::new(),
         events,
@@ -278,6 +282,7 @@ impl Actor {
         self.drive(address, Event::Deconfigured);
         self.rib.forget_peer(address);
         let Some(neighbor) = self.neighbors.remove(&address) else { return };
+        self.dynamic.send_if_modified(|known| known.remove(&address).is_some());
         // The password of a dynamic neighbour is its template's.
         if neighbor.settings.password.is_some() && neighbor.template.is_none() {
             self.set_key(address.into(), None);

@@ -57,16 +57,22 @@ async fn who_connects_from_the_prefix_is_a_peer_and_is_forgotten_when_it_has_gon
     };
     one.speaker.set_templates(vec![template]);
     assert!(one.speaker.peers().await.is_empty());
+    let mut met = one.speaker.dynamic_neighbors();
+    assert!(met.borrow_and_update().is_empty());
     two.speaker.set_peers(vec![one.as_peer_of(&two)]);
     one.until_routes(&[("10.2.0.0/26", two.address)]).await;
     two.until_routes(&[("10.1.0.0/26", one.address)]).await;
     let peer = one.peer(two.address).await;
     assert_eq!((peer.template.as_deref(), peer.as_number), (Some("rack"), AS));
+    let neighbor = DynamicNeighbor { template: "rack".into(), local_address: one.address };
+    assert_eq!(*met.borrow_and_update(), DynamicNeighbors::from([(two.address, neighbor)]));
 
     two.speaker.shutdown().await;
     one.until_routes(&[]).await;
     let IpAddr::V4(address) = two.address else { panic!() };
     gone(&one, address).await;
+    met.changed().await.unwrap();
+    assert!(met.borrow().is_empty());
 }
 
 #[tokio::test]
