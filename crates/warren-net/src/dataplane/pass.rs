@@ -84,7 +84,9 @@ impl Reconciler {
             standing: None,
             written: HashSet::new(),
             troubled: BTreeMap::new(),
-            report: Arc::default(),
+            // Not the first one: that nothing was looked at yet is no problem that the log has to hear
+            // the end of.
+            report: Arc::new(Report { problems: Vec::new(), ..Report::default() }),
         }
     }
 
