@@ -19,9 +19,7 @@ use super::diff::{KernelRoute, Write};
 use super::events::Stirred;
 use super::kernel;
 use super::pass::{Reconciler, Trouble};
-use crate::desired::{
-    Desired, DesiredRoute, Known, Path, Rules, TunnelDevice, Verdict, Withheld,
-};
+use crate::desired::{Desired, DesiredRoute, Known, Path, Rules, TunnelDevice, Verdict, Withheld};
 use crate::table::Change;
 
 /// The most changes of a pass that are logged one by one.

@@ -68,11 +68,7 @@ pub fn find(socket: &mut Socket, owned: &Owned) -> Result<Vec<Removal>, Error> {
     let names = kernel::names(socket, routes.iter());
     let mut removals: Vec<Removal> = routes
         .into_iter()
-        .map(|route| Removal {
-            kind: "route",
-            name: route.words(&names),
-            what: What::Route(route),
-        })
+        .map(|route| Removal { kind: "route", name: route.words(&names), what: What::Route(route) })
         .collect();
     if let Some(tunnel) = tunnel {
         removals.extend(tunnel_as_it_was(tunnel, owned));

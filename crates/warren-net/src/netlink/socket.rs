@@ -209,9 +209,8 @@ impl Socket {
             self.append(&mut bytes, request.flags | acknowledge, request.message);
             operations.push(request.operation);
         }
-        let words = |index: usize| {
-            operations.get(index).map(|words| words.to_string()).unwrap_or_default()
-        };
+        let words =
+            |index: usize| operations.get(index).map(|words| words.to_string()).unwrap_or_default();
         let mut outcomes: Vec<Outcome> = operations.iter().map(|_| Ok(Vec::new())).collect();
         self.exchange(&bytes, first, count, words, |index, answer| {
             let Some(outcome) = outcomes.get_mut(index) else { return };
