@@ -28,7 +28,7 @@ lab: build-lab ## the demo's nodes with a shell; RUN='...' runs that in place of
 .PHONY: test
 test: lint ## everything that CI runs: lint, and all tests, the scenarios in the lab among them
 	@scripts/packages
-	cargo test --workspace --locked --no-fail-fast
+	@scripts/tests
 
 .PHONY: image
 image: toolchain ## the container image for amd64 and arm64, as archives in target/image
