@@ -13,8 +13,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-/// Far more than any machine needs; what is waited for takes milliseconds.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Far more than any machine needs; what is waited for takes milliseconds, where nothing else is to do.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+/// Between two looks, so that what is waited for has the processor.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// The executable under test.
 pub fn agent() -> &'static str {
@@ -241,7 +244,7 @@ pub fn wait(what: &str, state: impl Fn() -> String, mut condition: impl FnMut() 
     let end = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < end, "waited for {what} in vain:\n{}", state());
-        std::thread::yield_now();
+        std::thread::sleep(PAUSE);
     }
 }
 
