@@ -5,10 +5,10 @@ SHELL := /bin/sh
 
 # What must be on the machine before cargo can link a program. The lab installs its own.
 BUILD_PACKAGES := gcc libc6-dev
-# cargo-deny, built once into target/tools where the machine has none; unoptimised, as that takes a
+# cargo-deny, built once into the user's cache where the machine has none; unoptimised, as that takes a
 # third of the time and checking takes seconds either way.
-TOOLS := target/tools
-DENY := PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" cargo-deny
+TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/warren/tools
+DENY := PATH="$(TOOLS)/bin:$$PATH" cargo-deny
 
 # The machine's own architecture without a C library of the machine's: what is shipped.
 STATIC := $(shell uname -m)-unknown-linux-musl
@@ -28,7 +28,7 @@ lab: build-lab ## the demo's nodes with a shell; RUN='...' runs that in place of
 .PHONY: test
 test: lint ## everything that CI runs: lint, and all tests, the scenarios in the lab among them
 	@scripts/packages
-	cargo test --workspace --locked --no-fail-fast
+	@scripts/tests
 
 .PHONY: image
 image: toolchain ## the container image for amd64 and arm64, as archives in target/image
@@ -69,7 +69,7 @@ endif
 
 # One target: make fuzz TARGET=bgp_session SECONDS=600. Needs a nightly compiler and a C++ one.
 SECONDS := 60
-FUZZ := CARGO_PROFILE_RELEASE_LTO=off PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" cargo +nightly fuzz
+FUZZ := CARGO_PROFILE_RELEASE_LTO=off PATH="$(TOOLS)/bin:$$PATH" cargo +nightly fuzz
 
 .PHONY: fuzz
 fuzz: toolchain ## libFuzzer on everything that reads octets; TARGET='...' one of it, SECONDS=60 each

@@ -93,6 +93,37 @@ fn the_status_has_the_documented_fields() {
 }
 
 #[test]
+fn a_peer_that_calls_while_the_agent_starts_is_let_in_and_a_start_is_nothing_to_warn_of() {
+    let namespace = Namespace::new();
+    let running = std::thread::scope(|scope| {
+        // It calls without a pause until the first time that somebody is there.
+        let caller = scope.spawn(|| {
+            namespace.within(|| {
+                let call = || running::call([192, 168, 0, 146], [192, 168, 0, 176]).ok();
+                let mut stream = None;
+                running::wait("a listener", String::new, || {
+                    stream = call();
+                    stream.is_some()
+                });
+                let mut header = [0; 19];
+                stream.unwrap().read_exact(&mut header).map(|()| header[18])
+            })
+        });
+        let running = namespace.start(CONFIG);
+        assert_eq!(caller.join().unwrap().expect("an answer"), 1, "an OPEN");
+        running
+    });
+    running.eventually("the block's route", |status| status["routes"]["programmed"] == 1);
+    let log = running.log();
+    // Whether the caller finds the moment in between is up to luck.
+    let said = |text| log.find(text).unwrap_or_else(|| panic!("no {text:?}: {log}"));
+    assert!(said("BGP peer added") < said("listening for BGP peers"), "{log}");
+    for word in ["WARN", "ERROR", "have not been looked at"] {
+        assert!(!log.contains(word), "{log}");
+    }
+}
+
+#[test]
 fn a_malformed_message_is_answered_with_a_notification_and_the_agent_stays_up() {
     let namespace = Namespace::new();
     let running = namespace.start(CONFIG);

@@ -91,6 +91,7 @@ impl Ours {
         });
         speaker.originate(blocks);
         speaker.set_peers(peers);
+        wait(speaker.listen())??;
         Ok(Self { speaker, changes, errors, end: Some(end), ended })
     }
 

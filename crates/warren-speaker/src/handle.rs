@@ -10,11 +10,14 @@ use warren_bgp::policy::{ImportPolicy, PeerPolicy};
 use warren_bgp::rib::PathChange;
 use warren_bgp::session::BfdDown;
 
-use crate::settings::{PeerSettings, PeerSnapshot, PeerTemplate};
+use crate::settings::{DynamicNeighbor, PeerSettings, PeerSnapshot, PeerTemplate, StartError};
 
 /// The changes of best paths, in batches, each destination's in order. While nobody receives they
 /// add up to the latest state rather than to a queue.
 pub type PathChanges = mpsc::Receiver<Vec<PathChange>>;
+
+/// The dynamic neighbours that have had a session and are not forgotten.
+pub type DynamicNeighbors = BTreeMap<IpAddr, DynamicNeighbor>;
 
 /// A running speaker. Cheap to clone; when the last one is dropped the speaker ends its sessions as
 /// [`shutdown`](Self::shutdown) does.
@@ -24,6 +27,7 @@ pub struct Speaker {
     requests: mpsc::Sender<Request>,
     version: watch::Receiver<u64>,
     announced: watch::Receiver<bool>,
+    dynamic: watch::Receiver<DynamicNeighbors>,
     listening: SocketAddr,
 }
 
@@ -41,6 +45,7 @@ pub(crate) struct Wanted {
 /// What the actor is asked.
 #[derive(Debug)]
 pub(crate) enum Request {
+    Listen(oneshot::Sender<Result<(), StartError>>),
     Peers(oneshot::Sender<Vec<PeerSnapshot>>),
     Shutdown(oneshot::Sender<()>),
     BfdDown(IpAddr, BfdDown),
@@ -56,6 +61,7 @@ pub(crate) struct Inputs {
     pub(crate) requests: mpsc::Receiver<Request>,
     pub(crate) version: watch::Sender<u64>,
     pub(crate) announced: watch::Sender<bool>,
+    pub(crate) dynamic: watch::Sender<DynamicNeighbors>,
 }
 
 pub(crate) fn new(listening: SocketAddr) -> (Speaker, Inputs) {
@@ -65,20 +71,35 @@ pub(crate) fn new(listening: SocketAddr) -> (Speaker, Inputs) {
     let (requests, requests_receiver) = mpsc::channel(8);
     let (version_sender, version) = watch::channel(0);
     let (announced_sender, announced) = watch::channel(false);
+    let (dynamic_sender, dynamic) = watch::channel(DynamicNeighbors::new());
     let inputs = Inputs {
         wanted: wanted_receiver,
         initial,
         requests: requests_receiver,
         version: version_sender,
         announced: announced_sender,
+        dynamic: dynamic_sender,
     };
-    (Speaker { wanted, requests, version, announced, listening }, inputs)
+    (Speaker { wanted, requests, version, announced, dynamic, listening }, inputs)
 }
 
 impl Speaker {
     /// The address that peers can connect to.
     pub fn listening(&self) -> SocketAddr {
         self.listening
+    }
+
+    /// Takes connections from now on. Until then they are refused by the kernel, and whoever tries
+    /// does so again: so that no peer is taken for a stranger, and none gets by without its password,
+    /// this comes after the first [`set_peers`](Self::set_peers).
+    ///
+    /// # Errors
+    /// Somebody else listens there.
+    pub async fn listen(&self) -> Result<(), StartError> {
+        let (answer, answered) = oneshot::channel();
+        // An error means that the speaker has ended, of which whoever ended it knows.
+        let _ = self.requests.send(Request::Listen(answer)).await;
+        answered.await.unwrap_or(Ok(()))
     }
 
     /// The peers to have, in place of those before. One that is not in the list any more is told
@@ -148,6 +169,11 @@ impl Speaker {
     /// them has been put among the [`PathChanges`]; it stays so. Never without peers, nor with templates.
     pub fn announced(&self) -> watch::Receiver<bool> {
         self.announced.clone()
+    }
+
+    /// The dynamic neighbours: each is there from its first session on until it is forgotten.
+    pub fn dynamic_neighbors(&self) -> watch::Receiver<DynamicNeighbors> {
+        self.dynamic.clone()
     }
 
     /// Ends every session with Cease, Administrative Shutdown, and the speaker; returns when the

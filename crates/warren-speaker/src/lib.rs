@@ -41,15 +41,12 @@ mod socket;
 mod sys;
 mod transport;
 
-use std::io;
-use std::net::SocketAddr;
-
 use tokio::sync::mpsc;
 
-pub use handle::{PathChanges, Speaker};
+pub use handle::{DynamicNeighbors, PathChanges, Speaker};
 pub use settings::{
-    LongLivedStale, MaxPrefixes, PeerSettings, PeerSnapshot, PeerTemplate, Restarted,
-    SpeakerConfig, StartError,
+    DynamicNeighbor, LongLivedStale, MaxPrefixes, PeerSettings, PeerSnapshot, PeerTemplate,
+    Restarted, SpeakerConfig, StartError,
 };
 pub use transport::{Distance, InvalidPassword, Password};
 pub use warren_bgp::policy::{ImportPolicy, PeerPolicy, Refusal};
@@ -60,29 +57,18 @@ pub use warren_bgp::session::{
     UpdateErrors,
 };
 
-/// Listens, and speaks BGP from then on, in tasks of the current tokio runtime. Until
-/// [`Speaker::set_import_policy`] is called, every route is refused.
+/// Takes the port, and speaks BGP from then on, in tasks of the current tokio runtime; connections are
+/// taken from [`Speaker::listen`] on. Until [`Speaker::set_import_policy`] is called, every route is
+/// refused.
 ///
 /// # Errors
 /// The listening address cannot be had.
 pub async fn start(config: SpeakerConfig) -> Result<(Speaker, PathChanges), StartError> {
-    let listen = || {
-        let listener = socket::listen(config.listen)?;
-        let keys = socket::Keys::of(&listener)?;
-        Ok((listener, keys))
-    };
-    let (listener, keys) = listen().map_err(|error: io::Error| StartError::Listen {
-        address: config.listen,
-        reason: error_words::of(&error),
-    })?;
-    let listening: SocketAddr = listener.local_addr().unwrap_or(config.listen);
-    tracing::info!(
-        address = %listening, as_number = config.local_as, router_id = %config.router_id,
-        "listening for BGP peers"
-    );
+    let port =
+        socket::Port::take(config.listen).map_err(|error| StartError::at(config.listen, &error))?;
     let (changes, receiver) = mpsc::channel(1);
-    let (speaker, inputs) = handle::new(listening);
-    tokio::spawn(actor::run(config, (listener, keys), inputs, changes));
+    let (speaker, inputs) = handle::new(port.address());
+    tokio::spawn(actor::run(config, port, inputs, changes));
     Ok((speaker, receiver))
 }
 

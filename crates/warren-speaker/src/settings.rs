@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use ipnetwork::IpNetwork;
@@ -154,6 +155,15 @@ impl PeerTemplate {
     }
 }
 
+/// A peer that was made from a template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DynamicNeighbor {
+    /// The template's name.
+    pub template: Arc<str>,
+    /// The address of this node that its latest session was with.
+    pub local_address: IpAddr,
+}
+
 /// How many prefixes a peer may announce, refused ones included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MaxPrefixes {
@@ -226,4 +236,10 @@ pub enum StartError {
         /// What the kernel said.
         reason: String,
     },
+}
+
+impl StartError {
+    pub(crate) fn at(address: SocketAddr, error: &std::io::Error) -> Self {
+        Self::Listen { address, reason: crate::error_words::of(error) }
+    }
 }

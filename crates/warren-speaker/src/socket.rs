@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use ipnetwork::IpNetwork;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -23,40 +23,46 @@ const UNSENT: u32 = 64 * 1024;
 /// Connections that the kernel completes while the listener is busy: a whole mesh may come at once.
 const BACKLOG: i32 = 1024;
 
-/// A listening socket.
-pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // A restarted speaker must not wait for its old connections' TIME_WAIT.
-    socket.set_reuse_address(true)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(false)?;
-    }
-    mark(&SockRef::from(&socket), address.is_ipv6())?;
-    // The answer to a connection is sent before its peer is known.
-    limit(&socket, address.is_ipv6(), Distance::Any)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
-}
-
-/// A listener's socket, whose connections can be made to be signed.
+/// The port that peers connect to, whose connections can be made to be signed.
 #[derive(Debug)]
-pub(crate) struct Keys {
-    socket: OwnedFd,
-    is_ipv6: bool,
+pub(crate) struct Port {
+    socket: Socket,
+    address: SocketAddr,
 }
 
-impl Keys {
-    pub(crate) fn of(listener: &TcpListener) -> io::Result<Self> {
-        let is_ipv6 = listener.local_addr()?.is_ipv6();
-        Ok(Self { socket: listener.as_fd().try_clone_to_owned()?, is_ipv6 })
+impl Port {
+    /// Takes the port. Whoever connects is refused by the kernel until [`listen`](Self::listen).
+    pub(crate) fn take(address: SocketAddr) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        // A restarted speaker must not wait for its old connections' TIME_WAIT.
+        socket.set_reuse_address(true)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(false)?;
+        }
+        mark(&SockRef::from(&socket), address.is_ipv6())?;
+        // The answer to a connection is sent before its peer is known.
+        limit(&socket, address.is_ipv6(), Distance::Any)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        let address = socket.local_addr()?.as_socket().unwrap_or(address);
+        Ok(Self { socket, address })
+    }
+
+    /// Where peers connect to.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Has connections of `peers` taken only if they are signed by this password; without one, only
     /// if they are not.
-    pub(crate) fn set(&self, peers: IpNetwork, password: Option<&Password>) -> io::Result<()> {
-        sys::sign(&self.socket, self.is_ipv6, peers, password.map(Password::octets))
+    pub(crate) fn set_key(&self, peers: IpNetwork, password: Option<&Password>) -> io::Result<()> {
+        sys::sign(&self.socket, self.address.is_ipv6(), peers, password.map(Password::octets))
+    }
+
+    /// Has connections taken from now on.
+    pub(crate) fn listen(&self) -> io::Result<TcpListener> {
+        self.socket.listen(BACKLOG)?;
+        TcpListener::from_std(self.socket.try_clone()?.into())
     }
 }
 
@@ -118,6 +124,10 @@ fn mark(socket: &SockRef<'_>, is_ipv6: bool) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    fn listening(address: &str) -> TcpListener {
+        Port::take(address.parse().unwrap()).unwrap().listen().unwrap()
+    }
+
     /// Whoever listens there.
     fn peer(listener: &TcpListener) -> PeerSettings {
         let at = listener.local_addr().unwrap();
@@ -127,7 +137,7 @@ mod tests {
 
     #[tokio::test]
     async fn both_ends_are_marked_and_the_source_is_as_asked_for() {
-        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = listening("127.0.0.1:0");
         let source = "127.77.1.1".parse().unwrap();
         let peer = PeerSettings { source: Some(source), ..peer(&listener) };
         let (stream, incoming) = tokio::join!(connect(peer.clone()), listener.accept());
@@ -143,7 +153,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_listener_on_all_ipv6_addresses_takes_ipv4_as_well() {
-        let listener = listen("[::]:0".parse().unwrap()).unwrap();
+        let listener = listening("[::]:0");
         let (stream, incoming) = tokio::join!(connect(peer(&listener)), listener.accept());
         stream.unwrap();
         let (incoming, from) = incoming.unwrap();

@@ -126,7 +126,6 @@ pub(super) fn check(config: &Config, peer: &PeerConfig, range: IpNetwork) -> Res
         ("sourceAddress", peer.source_address.is_some()),
         ("connectRetryInitialSeconds", peer.connect_retry_initial_seconds.is_some()),
         ("connectRetrySeconds", peer.connect_retry_seconds.is_some()),
-        ("bfd", peer.bfd.is_some()),
         ("shutdown", peer.shutdown.is_some()),
     ];
     if let Some((key, _)) = unfit.iter().find(|(_, is_there)| *is_there) {
@@ -202,7 +201,6 @@ mod tests {
                 "- {address: 10.1.0.0/24, passive: true}",
                 "10.1.0.0/24: passive: a peer with a prefix",
             ),
-            ("- {address: 10.1.0.0/24, bfd: {enabled: true}}", "leave bfd out"),
             ("- {address: 10.1.0.0/24, limit: 0}", "line 3"),
             ("- {address: 10.1.0.1, limit: 5}", "10.1.0.1: limit: only a peer with a prefix"),
             ("- {address: 10.1.0.1, asNumber: extern}", "internal or external"),

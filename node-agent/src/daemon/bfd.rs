@@ -8,40 +8,51 @@ use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::SockaddrStorage;
 use warren_bfd::{Hops, Key, Settings};
 
-use crate::datastore::Peer;
+use crate::datastore::Bfd;
 
-/// The sessions to have with `peers` from `source`; `networks` are those that this node is in, and
-/// `before` what was decided with other networks.
+/// A peer to have a session with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wish {
+    /// Where it is.
+    pub peer: IpAddr,
+    /// This node's address to send from, where there is one of its family.
+    pub source: Option<IpAddr>,
+    /// How BFD is to run.
+    pub bfd: Bfd,
+}
+
+/// The sessions that are wished for; `networks` are those that this node is in, and `before` what was
+/// decided with other networks.
 ///
 /// Where nobody says whether there are routers on the way, there are none if the peer is in the
-/// node's own network: the peer comes to the same conclusion, and nobody beyond the link can forge
-/// its packets then (RFC 5881, 5). While the node's address is on no interface there is nothing to
+/// network of the node's own address: the peer comes to the same conclusion, and nobody beyond the link
+/// can forge its packets then (RFC 5881, 5). While that address is on no interface there is nothing to
 /// tell by, and all stays as it was.
 pub fn sessions(
-    peers: &[Peer],
-    source: IpAddr,
+    wishes: impl IntoIterator<Item = Wish>,
     networks: &[IpNetwork],
     before: &[Settings],
 ) -> Vec<Settings> {
     let before: BTreeMap<IpAddr, Hops> =
         before.iter().map(|settings| (settings.key.peer, settings.key.hops)).collect();
-    let own: Vec<&IpNetwork> = networks.iter().filter(|network| network.ip() == source).collect();
-    let guess = |peer: IpAddr| match before.get(&peer) {
-        Some(hops) if own.is_empty() => *hops,
-        _ if own.iter().any(|network| network.contains(peer)) => Hops::Single,
-        _ => Hops::Multi,
+    let guess = |Wish { peer, source, .. }: Wish| {
+        let mut own = networks.iter().filter(|it| Some(it.ip()) == source).peekable();
+        match before.get(&peer) {
+            Some(hops) if own.peek().is_none() => *hops,
+            _ if own.any(|network| network.contains(peer)) => Hops::Single,
+            _ => Hops::Multi,
+        }
     };
-    let settings = |peer: &Peer| {
-        let bfd = peer.bfd?;
-        let hops = match bfd.multihop {
+    let settings = |wish: Wish| {
+        let hops = match wish.bfd.multihop {
             Some(true) => Hops::Multi,
             Some(false) => Hops::Single,
-            None => guess(peer.address),
+            None => guess(wish),
         };
-        let key = Key { peer: peer.address, hops };
-        Some(Settings { key, source: Some(source), timing: bfd.timing })
+        let key = Key { peer: wish.peer, hops };
+        Settings { key, source: wish.source, timing: wish.bfd.timing }
     };
-    peers.iter().filter_map(settings).collect()
+    wishes.into_iter().map(settings).collect()
 }
 
 /// The addresses of this node's interfaces, each with its network.
@@ -62,35 +73,17 @@ fn ip(address: &SockaddrStorage) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use warren_bfd::Timing;
-    use warren_speaker::Distance;
-    use warren_types::status::PeerKind;
 
     use super::*;
-    use crate::datastore::{Bfd, Timers};
 
-    fn peer(address: &str, bfd: Option<Option<bool>>) -> Peer {
-        Peer {
-            address: address.parse().unwrap(),
-            port: 179,
-            name: None,
-            as_number: 64512.into(),
-            kind: PeerKind::Mesh,
-            passive: false,
-            timers: Timers::holding(90),
-            source: None,
-            password: None,
-            distance: Distance::default(),
-            max_prefixes: None,
-            shutdown: None,
-            local_as: None,
-            route_reflector_client: false,
-            long_lived: None,
-            role: None,
-            policy: Arc::default(),
-            bfd: bfd.map(|multihop| Bfd { timing: Timing::default(), multihop }),
+    const SOURCE: &str = "192.168.0.1";
+
+    fn wish(peer: &str, multihop: Option<bool>) -> Wish {
+        Wish {
+            peer: peer.parse().unwrap(),
+            source: SOURCE.parse().ok(),
+            bfd: Bfd { timing: Timing::default(), multihop },
         }
     }
 
@@ -100,18 +93,16 @@ mod tests {
 
     #[test]
     fn a_peer_of_the_nodes_own_network_is_one_hop_away_unless_the_configuration_says_otherwise() {
-        let peers = [
-            peer("192.168.0.2", Some(None)),
-            peer("192.168.0.3", Some(Some(true))),
-            peer("192.168.0.4", None),
-            peer("192.168.1.2", Some(None)),
-            peer("192.168.1.3", Some(Some(false))),
-            // In a network of the node, but not in the one of its address.
-            peer("10.0.0.2", Some(None)),
+        let wishes = [
+            wish("192.168.0.2", None),
+            wish("192.168.0.3", Some(true)),
+            wish("192.168.1.2", None),
+            wish("192.168.1.3", Some(false)),
+            // In a network of the node, but not in the one of the address that it sends from.
+            wish("10.0.0.2", None),
         ];
         let networks = ["192.168.0.1/24".parse().unwrap(), "10.0.0.1/8".parse().unwrap()];
-        let source = "192.168.0.1".parse().unwrap();
-        let sessions = sessions(&peers, source, &networks, &[]);
+        let sessions = sessions(wishes, &networks, &[]);
         let expected = [
             ("192.168.0.2", Hops::Single),
             ("192.168.0.3", Hops::Multi),
@@ -120,16 +111,16 @@ mod tests {
             ("10.0.0.2", Hops::Multi),
         ];
         assert_eq!(kinds(&sessions), expected.map(|(peer, hops)| (peer.to_owned(), hops)));
-        assert!(sessions.iter().all(|session| session.source == Some(source)));
+        assert!(sessions.iter().all(|session| session.source == SOURCE.parse().ok()));
     }
 
     #[test]
     fn sessions_stay_as_they_are_while_the_nodes_address_is_gone() {
-        let peers = [peer("192.168.0.2", Some(None))];
-        let source = "192.168.0.1".parse().unwrap();
-        let before = sessions(&peers, source, &["192.168.0.1/24".parse().unwrap()], &[]);
-        assert_eq!(sessions(&peers, source, &[], &before), before);
-        assert_eq!(kinds(&sessions(&peers, source, &[], &[]))[0].1, Hops::Multi);
+        let wishes = [wish("192.168.0.2", None)];
+        let before = sessions(wishes, &["192.168.0.1/24".parse().unwrap()], &[]);
+        assert_eq!(kinds(&before)[0].1, Hops::Single);
+        assert_eq!(sessions(wishes, &[], &before), before);
+        assert_eq!(kinds(&sessions(wishes, &[], &[]))[0].1, Hops::Multi);
     }
 
     #[test]

@@ -99,6 +99,7 @@ async fn serve(config_file: &Path, config: Config, run_dir: RunDir) -> anyhow::R
                 Event::Datastore(state) => agent.learn(&state),
                 Event::Report(report) => agent.follow(&report),
                 Event::Bfd(event) => agent.heed(event).await,
+                Event::Neighbors => agent.set_bfd_sessions(),
                 Event::Plugin(report) => agent.hear(&report),
             },
             Ok(()) = announced.changed(), if !agent.is_settled() => {

@@ -13,8 +13,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-/// Far more than any machine needs; what is waited for takes milliseconds.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Far more than any machine needs; what is waited for takes milliseconds, where nothing else is to do.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+/// Between two looks, so that what is waited for has the processor.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// The executable under test.
 pub fn agent() -> &'static str {
@@ -202,7 +205,8 @@ impl Running<'_> {
         kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
     }
 
-    fn log(&self) -> String {
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
         read(&self.namespace.path("log"))
     }
 }
@@ -216,6 +220,11 @@ impl Drop for Running<'_> {
 
 /// A TCP connection to the BGP port of `to`.
 pub fn connect_from(from: [u8; 4], to: [u8; 4]) -> TcpStream {
+    call(from, to).unwrap()
+}
+
+/// A TCP connection to the BGP port of `to`, if somebody listens there.
+pub fn call(from: [u8; 4], to: [u8; 4]) -> nix::Result<TcpStream> {
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket};
     let address = |ip: [u8; 4], port| {
         SockaddrIn::from(match SocketAddr::from((Ipv4Addr::from(ip), port)) {
@@ -226,8 +235,8 @@ pub fn connect_from(from: [u8; 4], to: [u8; 4]) -> TcpStream {
     let stream =
         socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
     bind(stream.as_raw_fd(), &address(from, 0)).unwrap();
-    connect(stream.as_raw_fd(), &address(to, 179)).unwrap();
-    stream.into()
+    connect(stream.as_raw_fd(), &address(to, 179))?;
+    Ok(stream.into())
 }
 
 /// Waits until `condition` holds; `state` is for whoever has to find out why it never does.
@@ -235,7 +244,7 @@ pub fn wait(what: &str, state: impl Fn() -> String, mut condition: impl FnMut() 
     let end = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < end, "waited for {what} in vain:\n{}", state());
-        std::thread::yield_now();
+        std::thread::sleep(PAUSE);
     }
 }
 

@@ -8,8 +8,10 @@ use anyhow::{Context, Result};
 /// slow, and a limit that a loaded machine can reach would make tests fail by chance.
 pub const SOON: Duration = Duration::from_secs(60);
 
-/// How often it looks.
-const INTERVAL: Duration = Duration::from_millis(100);
+/// How long it pauses between looks: twice as long as a look has taken, for what is waited for needs the
+/// processor too, within these limits.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Looks again and again until there is no error, and returns what was seen then.
 ///
@@ -22,13 +24,17 @@ pub fn eventually<T>(
 ) -> Result<T> {
     let deadline = Instant::now() + limit;
     loop {
+        let began = Instant::now();
         match look() {
             Ok(seen) => return Ok(seen),
             Err(last) if Instant::now() >= deadline => {
                 return Err(last)
                     .with_context(|| format!("not within {} s: {what}", limit.as_secs()));
             }
-            Err(_) => std::thread::sleep(INTERVAL),
+            Err(_) => {
+                let pause = began.elapsed() * 2;
+                std::thread::sleep(pause.clamp(SHORTEST_PAUSE, LONGEST_PAUSE));
+            }
         }
     }
 }

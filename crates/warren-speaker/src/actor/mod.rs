@@ -16,8 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipnetwork::IpNetwork;
-use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet, yield_now};
 use tokio::time::{sleep_until, timeout};
 use warren_bgp::rib::{PathChange, Rib};
@@ -25,11 +24,11 @@ use warren_bgp::session::Event;
 
 use crate::connection::{ConnectionKey, Happened, Outbox};
 use crate::error_words;
-use crate::handle::{Inputs, Request, Wanted};
+use crate::handle::{DynamicNeighbors, Inputs, Request, Wanted};
 use crate::listener;
 use crate::rate_limit::RateLimit;
-use crate::settings::{PeerSettings, PeerSnapshot, PeerTemplate, SpeakerConfig};
-use crate::socket::Keys;
+use crate::settings::{PeerSettings, PeerSnapshot, PeerTemplate, SpeakerConfig, StartError};
+use crate::socket::Port;
 use crate::transport::Password;
 use deferral::Deferral;
 use peer::Neighbor;
@@ -50,7 +49,7 @@ struct Actor {
     templates: Arc<Vec<PeerTemplate>>,
     connections: HashMap<ConnectionKey, Connection>,
     next_key: u64,
-    keys: Keys,
+    port: Port,
     rib: Rib,
     /// Route selection is put off.
     deferral: Option<Deferral>,
@@ -60,6 +59,8 @@ struct Actor {
     told_last: Option<IpAddr>,
     unknown_peers: RateLimit,
     malformed_updates: RateLimit,
+    /// The dynamic neighbours that have had a session.
+    dynamic: watch::Sender<DynamicNeighbors>,
     /// Whether snapshots may differ from those before this turn.
     has_news: bool,
     tasks: JoinSet<()>,
@@ -86,11 +87,12 @@ enum Stage {
 /// Runs the speaker until it is shut down or nobody has a handle of it any more.
 pub(crate) async fn run(
     config: SpeakerConfig,
-    (listener, keys): (TcpListener, Keys),
+    port: Port,
     inputs: Inputs,
     changes: mpsc::Sender<Vec<PathChange>>,
 ) {
-    let Inputs { mut wanted, initial: mut applied, mut requests, version, announced } = inputs;
+    let Inputs { mut wanted, initial: mut applied, mut requests, version, announced, dynamic } =
+        inputs;
     let (events, mut happened) = mpsc::channel(EVENT_QUEUE);
     let deferral = config.restarted.and_then(|it| Deferral::new(Instant::now(), it));
     let mut rib = Rib::default();
@@ -103,19 +105,19 @@ pub(crate) async fn run(
         templates: Arc::default(),
         connections: HashMap::new(),
         next_key: 0,
-        keys,
+        port,
         rib,
         deferral,
         deadlines: BTreeSet::new(),
         told_last: None,
         unknown_peers: RateLimit::default(),
         malformed_updates: RateLimit::default(),
+        dynamic,
         has_news: false,
         tasks: JoinSet::new(),
-        events: events.clone(),
+        events,
     };
     let mut listening = JoinSet::new();
-    listening.spawn(listener::run(listener, events));
 
     let (ending, asked_by) = loop {
         actor.end_deferral(Instant::now());
@@ -134,6 +136,13 @@ pub(crate) async fn run(
                 actor.take_waiting(&mut happened, EVENTS_PER_TURN);
             }
             request = requests.recv() => match request {
+                Some(Request::Listen(answer)) => {
+                    // Who connects is to find the peers that were set before.
+                    if wanted.has_changed().is_ok_and(|it| it) {
+                        actor.take_wanted(&mut wanted, &mut applied);
+                    }
+                    drop(answer.send(actor.listen(&mut listening)));
+                }
                 Some(Request::Peers(answer)) => drop(answer.send(actor.snapshots())),
                 Some(Request::BfdDown(peer, failure)) => {
                     actor.drive(peer.to_canonical(), Event::BfdDown(failure));
@@ -144,11 +153,7 @@ pub(crate) async fn run(
                 None => break (Event::ManualStop, None),
             },
             // An error means that no handle is left: the branch above sees that too.
-            Ok(()) = wanted.changed() => {
-                let next = wanted.borrow_and_update().clone();
-                actor.apply(&applied, &next);
-                applied = next;
-            }
+            Ok(()) = wanted.changed() => actor.take_wanted(&mut wanted, &mut applied),
             place = changes.reserve(), if actor.rib.has_changes() => {
                 flow::report(&mut actor.rib, place.ok());
                 actor.has_news |= !actor.rib.has_changes();
@@ -175,6 +180,27 @@ pub(crate) async fn run(
 }
 
 impl Actor {
+    /// Has connections taken from now on.
+    fn listen(&self, tasks: &mut JoinSet<()>) -> Result<(), StartError> {
+        if tasks.is_empty() {
+            let listener =
+                self.port.listen().map_err(|error| StartError::at(self.port.address(), &error))?;
+            tasks.spawn(listener::run(listener, self.events.clone()));
+            tracing::info!(
+                address = %self.port.address(), as_number = self.config.local_as,
+                router_id = %self.config.router_id, "listening for BGP peers"
+            );
+        }
+        Ok(())
+    }
+
+    /// Brings about what the handles ask for by now; `applied` is what they asked for before.
+    fn take_wanted(&mut self, wanted: &mut watch::Receiver<Wanted>, applied: &mut Wanted) {
+        let next = wanted.borrow_and_update().clone();
+        self.apply(applied, &next);
+        *applied = next;
+    }
+
     /// Brings about what the handles ask for, as far as it has changed. The policy and the blocks
     /// come before the peers, so that the first routes of a new peer meet them.
     fn apply(&mut self, before: &Wanted, now: &Wanted) {
@@ -246,7 +272,7 @@ impl Actor {
 
     /// Has connections of these peers taken only if they are signed so.
     fn set_key(&self, peers: IpNetwork, password: Option<&Password>) {
-        if let Err(error) = self.keys.set(peers, password) {
+        if let Err(error) = self.port.set_key(peers, password) {
             let reason = error_words::of(&error);
             tracing::error!(peer = %peers, reason, "cannot set the password of a BGP peer");
         }
@@ -256,6 +282,7 @@ impl Actor {
         self.drive(address, Event::Deconfigured);
         self.rib.forget_peer(address);
         let Some(neighbor) = self.neighbors.remove(&address) else { return };
+        self.dynamic.send_if_modified(|known| known.remove(&address).is_some());
         // The password of a dynamic neighbour is its template's.
         if neighbor.settings.password.is_some() && neighbor.template.is_none() {
             self.set_key(address.into(), None);

@@ -13,6 +13,7 @@ use warren_bgp::session::{Action, ConnectionId, Event, Negotiated, State, TooMan
 
 use super::{Actor, Connection, Stage};
 use crate::connection::{self, ConnectionKey, Happened};
+use crate::settings::DynamicNeighbor;
 use crate::{error_words, socket};
 
 /// How long a peer may take nothing at the least, where nothing is settled (RFC 9687, 5).
@@ -215,12 +216,13 @@ impl Actor {
             as_number = negotiated.peer_as, hold_time = negotiated.hold_time.as_secs(),
             families = ?negotiated.families, "BGP session established"
         );
-        let (peer_as, long_lived) = (negotiated.peer_as, negotiated.long_lived());
+        let (peer_as, local_address) = (negotiated.peer_as, local.ip().to_canonical());
+        let long_lived = negotiated.long_lived();
         self.rib.peer_up(Session {
             peer: address,
             peer_as,
             peer_router_id: negotiated.peer_router_id,
-            local_address: local.ip().to_canonical(),
+            local_address,
             other_address: settings.other_address,
             local_as: settings.local_as.unwrap_or(self.config.local_as),
             local_router_id: self.config.router_id,
@@ -232,6 +234,12 @@ impl Actor {
             role: negotiated.role,
         });
         if let Some(neighbor) = self.neighbors.get_mut(&address) {
+            if let Some(template) = neighbor.template.clone() {
+                let met = DynamicNeighbor { template, local_address };
+                self.dynamic.send_if_modified(|known| {
+                    known.insert(address, met.clone()).as_ref() != Some(&met)
+                });
+            }
             neighbor.established = Some(key);
             neighbor.peer_as = Some(peer_as);
             neighbor.warned_of_prefixes = false;

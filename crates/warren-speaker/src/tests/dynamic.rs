@@ -57,16 +57,22 @@ async fn who_connects_from_the_prefix_is_a_peer_and_is_forgotten_when_it_has_gon
     };
     one.speaker.set_templates(vec![template]);
     assert!(one.speaker.peers().await.is_empty());
+    let mut met = one.speaker.dynamic_neighbors();
+    assert!(met.borrow_and_update().is_empty());
     two.speaker.set_peers(vec![one.as_peer_of(&two)]);
     one.until_routes(&[("10.2.0.0/26", two.address)]).await;
     two.until_routes(&[("10.1.0.0/26", one.address)]).await;
     let peer = one.peer(two.address).await;
     assert_eq!((peer.template.as_deref(), peer.as_number), (Some("rack"), AS));
+    let neighbor = DynamicNeighbor { template: "rack".into(), local_address: one.address };
+    assert_eq!(*met.borrow_and_update(), DynamicNeighbors::from([(two.address, neighbor)]));
 
     two.speaker.shutdown().await;
     one.until_routes(&[]).await;
     let IpAddr::V4(address) = two.address else { panic!() };
     gone(&one, address).await;
+    met.changed().await.unwrap();
+    assert!(met.borrow().is_empty());
 }
 
 #[tokio::test]
@@ -217,7 +223,7 @@ async fn a_speaker_that_has_restarted_gives_them_time_to_come_before_it_selects_
         let restarted = Some(Restarted { selection_deferral: LONG, presence });
         let listen = SocketAddr::new(address.into(), 0);
         let config = SpeakerConfig { restarted, ..SpeakerConfig::new(AS, address, listen) };
-        let (speaker, changes) = start(config).await.unwrap();
+        let (speaker, changes) = listening(config).await.unwrap();
         let mut one = Node::with(speaker, changes, &[]);
         one.speaker.set_templates(vec![template("127.77.0.0/16", RemoteAs::Internal)]);
         one.speaker.set_peers(vec![]);

@@ -11,6 +11,7 @@ use std::time::Duration;
 use ipnetwork::IpNetwork;
 use node::*;
 use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 use super::*;
 
@@ -318,6 +319,23 @@ async fn an_address_in_use_is_a_clear_error() {
     assert!(
         error.starts_with(&format!("cannot listen for BGP on {address}: address already in use"))
     );
+}
+
+#[tokio::test]
+async fn nobody_is_let_in_before_the_speaker_listens_and_peers_that_were_set_before_are_known_then()
+{
+    let config =
+        SpeakerConfig::new(AS, fresh_address(), SocketAddr::new(fresh_address().into(), 0));
+    let (speaker, _changes) = start(config).await.unwrap();
+    let (address, at) = (fresh_address(), speaker.listening());
+    let early = TcpStream::connect(at).await.unwrap_err();
+    assert_eq!(early.kind(), std::io::ErrorKind::ConnectionRefused);
+    let peer = settings(SocketAddr::new(address.into(), 1));
+    speaker.set_peers(vec![PeerSettings { passive: true, ..peer }]);
+    speaker.listen().await.unwrap();
+    let mut caller = ByHand::connect(address, at, None).await;
+    caller.receive_until(OPEN).await;
+    speaker.listen().await.unwrap();
 }
 
 #[tokio::test]

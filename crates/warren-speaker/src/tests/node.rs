@@ -33,6 +33,13 @@ pub(super) fn fresh_address() -> Ipv4Addr {
     Ipv4Addr::new(127, 77, 0, LAST.fetch_add(1, Ordering::Relaxed) + 1)
 }
 
+/// A speaker that takes connections, as of strangers at first.
+pub(super) async fn listening(config: SpeakerConfig) -> Result<(Speaker, PathChanges), StartError> {
+    let (speaker, changes) = start(config).await?;
+    speaker.listen().await?;
+    Ok((speaker, changes))
+}
+
 /// A speaker and what a node would make of it.
 pub(super) struct Node {
     pub(super) speaker: Speaker,
@@ -47,7 +54,7 @@ impl Node {
     pub(super) async fn start(originated: &[&str]) -> Self {
         let address = fresh_address();
         let config = SpeakerConfig::new(AS, address, SocketAddr::new(address.into(), 0));
-        let (speaker, changes) = start(config).await.unwrap();
+        let (speaker, changes) = listening(config).await.unwrap();
         Self::with(speaker, changes, originated)
     }
 

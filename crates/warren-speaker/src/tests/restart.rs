@@ -25,7 +25,7 @@ impl Mortal {
         let thread = std::thread::spawn(move || {
             let runtime = Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                drop(born.send(start(config).await.unwrap()));
+                drop(born.send(listening(config).await.unwrap()));
                 let _: Result<(), _> = end.await;
             });
         });
@@ -108,7 +108,7 @@ async fn a_speaker_that_hears_late_of_its_peers_has_restarted_all_the_same() {
     for (hears_first, flags) in [(of_something_else, 0xC0), (of_no_peers, 0x40)] {
         let by_hand = fresh_address();
         let (speaker, _changes) =
-            start(restarted(SocketAddr::new(fresh_address().into(), 0), HOUR)).await.unwrap();
+            listening(restarted(SocketAddr::new(fresh_address().into(), 0), HOUR)).await.unwrap();
         hears_first(&speaker);
         speaker.watch().changed().await.unwrap();
         speaker.set_peers(vec![settings(SocketAddr::new(by_hand.into(), 1))]);

@@ -7,7 +7,7 @@ use std::thread;
 use nix::sched::{CloneFlags, unshare};
 use tokio::net::TcpListener;
 
-use super::node::{Node, fresh_address, settings};
+use super::node::{Node, fresh_address, listening, settings};
 use crate::*;
 
 fn password(text: &str) -> Option<Password> {
@@ -117,7 +117,7 @@ fn peers_of_ipv6_exchange_routes_of_ipv6_signed_and_at_a_checked_distance() {
         let node = async |address: Ipv6Addr, last: u8, block: &str| {
             let at = SocketAddr::new(address.into(), 0);
             let config = SpeakerConfig::new(64512, [10, 0, 0, last].into(), at);
-            let (speaker, changes) = start(config).await.unwrap();
+            let (speaker, changes) = listening(config).await.unwrap();
             let node = Node::with(speaker, changes, &[block]);
             node.speaker.set_import_policy(ImportPolicy {
                 pools: vec!["fd88::/16".parse().unwrap()],

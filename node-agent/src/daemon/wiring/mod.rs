@@ -18,7 +18,7 @@ use warren_bgp::rib::PathChange;
 use warren_net::dataplane::{self, Dataplane, Report};
 use warren_net::desired::{Known, Path};
 use warren_net::table::Table;
-use warren_speaker::{PathChanges, Restarted, Speaker, SpeakerConfig};
+use warren_speaker::{DynamicNeighbors, PathChanges, Restarted, Speaker, SpeakerConfig};
 use warren_types::node::NodeDescription;
 use warren_types::run_dir::RunDir;
 
@@ -39,6 +39,8 @@ pub enum Event {
     Report(Arc<Report>),
     /// A BFD session came or went.
     Bfd(warren_bfd::Event),
+    /// A dynamic neighbour came for the first time, or is forgotten.
+    Neighbors,
     /// The plugin has carried out a command.
     Plugin(warren_types::report::Report),
 }
@@ -52,6 +54,7 @@ pub struct Agent {
     snapshot: Snapshot,
     known: watch::Sender<Arc<Known>>,
     speaker: Speaker,
+    dynamic: watch::Receiver<DynamicNeighbors>,
     bfd: Bfd,
     bfd_events: warren_bfd::Events,
     bfd_sessions: Vec<warren_bfd::Settings>,
@@ -89,13 +92,14 @@ impl Agent {
         let restarted =
             restart::has_forwarded(&config, &snapshot).then(|| Restarted::new(deferral));
         info!(restarted = restarted.is_some(), "routes of a former life are kept");
+        let at_port = || format!("cannot speak BGP at port {}", listen.port());
         let (speaker, changes) = warren_speaker::start(SpeakerConfig {
             cluster_id: config.route_reflector_cluster_id,
             restarted,
             ..SpeakerConfig::new(identity.as_number, identity.router_id, listen)
         })
         .await
-        .with_context(|| format!("cannot speak BGP at port {}", config.listen_port))?;
+        .with_context(at_port)?;
 
         let (known, watched) = watch::channel(Arc::new(Known {
             node_address: Some(identity.address),
@@ -124,6 +128,7 @@ impl Agent {
             datastore,
             snapshot,
             known,
+            dynamic: speaker.dynamic_neighbors(),
             speaker,
             bfd,
             bfd_events,
@@ -138,6 +143,8 @@ impl Agent {
         };
         agent.speaker.set_graceful_shutdown(agent.config.graceful_shutdown);
         agent.apply();
+        // Now that the peers are known.
+        agent.speaker.listen().await.with_context(at_port)?;
         Ok((agent, changes))
     }
 
@@ -252,6 +259,7 @@ impl Agent {
                     Err(anyhow!("the dataplane's thread has ended; its last words are in the log"))
                 }
             },
+            Ok(()) = self.dynamic.changed() => Ok(Event::Neighbors),
             Some(report) = self.pods.heard() => Ok(Event::Plugin(report)),
         }
     }

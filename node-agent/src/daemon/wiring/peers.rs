@@ -35,9 +35,18 @@ impl Agent {
         self.speaker.set_peers(peers.iter().map(|peer| self.settings(peer)).collect());
     }
 
-    fn settings(&self, peer: &Peer) -> PeerSettings {
+    /// This node's address of IPv4, or of IPv6.
+    fn own(&self, is_ipv4: bool) -> Option<IpAddr> {
         let own = [Some(self.identity.address), self.snapshot.ipv6_address.map(IpAddr::V6)];
-        let own = |is_ipv4| own.into_iter().flatten().find(|own| own.is_ipv4() == is_ipv4);
+        own.into_iter().flatten().find(|own| own.is_ipv4() == is_ipv4)
+    }
+
+    /// This node's address towards a peer.
+    fn source(&self, peer: &Peer) -> Option<IpAddr> {
+        peer.source.or_else(|| self.own(peer.address.is_ipv4()))
+    }
+
+    fn settings(&self, peer: &Peer) -> PeerSettings {
         PeerSettings {
             port: peer.port,
             passive: peer.passive,
@@ -45,8 +54,8 @@ impl Agent {
             keepalive: peer.timers.keepalive,
             connect_retry: peer.timers.connect_retry,
             send_hold_time: peer.timers.send_hold,
-            source: peer.source.or(own(peer.address.is_ipv4())),
-            other_address: own(!peer.address.is_ipv4()),
+            source: self.source(peer),
+            other_address: self.own(!peer.address.is_ipv4()),
             password: peer.password.clone(),
             distance: peer.distance,
             max_prefixes: peer.max_prefixes,
@@ -73,10 +82,25 @@ impl Agent {
         self.speaker.set_peer_policies(of_templates.chain(policies).collect());
     }
 
-    /// Has BFD sessions with the peers that are to have them.
-    pub(super) fn set_bfd_sessions(&mut self) {
-        let (peers, source) = (&self.snapshot.peers, self.identity.address);
-        let sessions = bfd::sessions(peers, source, &bfd::networks(), &self.bfd_sessions);
+    /// Has BFD sessions with the peers that are to have them, and with the dynamic neighbours that there
+    /// are.
+    pub fn set_bfd_sessions(&mut self) {
+        let Snapshot { peers, templates, .. } = &self.snapshot;
+        let with_peer = |it: &Peer| {
+            let wish = |bfd| bfd::Wish { peer: it.address, source: self.source(it), bfd };
+            it.bfd.map(wish)
+        };
+        let dynamic = self.dynamic.borrow();
+        let of_templates = dynamic.iter().filter_map(|(peer, it)| {
+            let template = templates.iter().find(|template| template.name == *it.template)?;
+            // It is about to become a peer of its own otherwise.
+            let is_dynamic = peers.iter().all(|known| known.address != *peer);
+            let bfd = template.peer.bfd.filter(|_| is_dynamic)?;
+            Some(bfd::Wish { peer: *peer, source: Some(it.local_address), bfd })
+        });
+        let wishes = peers.iter().filter_map(with_peer).chain(of_templates);
+        let sessions = bfd::sessions(wishes, &bfd::networks(), &self.bfd_sessions);
+        drop(dynamic);
         if sessions != self.bfd_sessions {
             self.bfd.set_sessions(sessions.clone());
             self.bfd_sessions = sessions;
