@@ -67,9 +67,10 @@ pub struct Rib {
     others: BTreeSet<IpAddr>,
     /// The peers that are to be told something.
     out_of_date: BTreeSet<IpAddr>,
-    /// The destinations with something [unreported](Route::unreported), in the order in which they
-    /// changed: a peer tells of those with one next hop together, and so the kernel takes them fastest.
-    changed: VecDeque<IpNetwork>,
+    /// The destinations whose best path may have changed, with the one that was reported last, in the
+    /// order in which they changed: a peer tells of those with one next hop together, and so the kernel
+    /// takes them fastest.
+    changed: VecDeque<(IpNetwork, Option<BestPath>)>,
     first_refusals: Vec<FirstRefusal>,
     attributes: Interner,
     /// What is kept of sessions that have ended, by peer.
@@ -93,14 +94,14 @@ struct PeerRoutes {
 struct Route {
     paths: Vec<Path>,
     best: Best,
-    /// The best path that was reported last, where it may be another one now.
-    unreported: Option<Best>,
+    /// Whether it is among [`Rib::changed`].
+    is_unreported: bool,
 }
 
 /// What comes of another best path.
 struct Selected {
-    /// Whether the destination is to be reported, and was not before.
-    to_report: bool,
+    /// The best path of before, where the destination is to be reported and was not yet.
+    to_report: Option<Option<BestPath>>,
     was_for_mesh: bool,
     is_for_mesh: bool,
 }
@@ -117,17 +118,19 @@ impl Route {
             return None;
         }
         let before = mem::replace(&mut self.best, best);
-        let was_for_mesh = before.is_for_mesh();
-        let to_report = self.unreported.is_none() && before.reported() != self.best.reported();
-        if to_report {
-            self.unreported = Some(before);
-        }
-        Some(Selected { to_report, was_for_mesh, is_for_mesh: self.best.is_for_mesh() })
+        let reported = before.reported();
+        let to_report = !self.is_unreported && reported != self.best.reported();
+        self.is_unreported |= to_report;
+        Some(Selected {
+            to_report: to_report.then_some(reported),
+            was_for_mesh: before.is_for_mesh(),
+            is_for_mesh: self.best.is_for_mesh(),
+        })
     }
 
     /// Whether there is nothing to be kept of it.
     fn is_nothing(&self) -> bool {
-        self.paths.is_empty() && matches!(self.best, Best::None) && self.unreported.is_none()
+        self.paths.is_empty() && matches!(self.best, Best::None) && !self.is_unreported
     }
 }
 
@@ -324,12 +327,12 @@ impl Rib {
     pub fn take_changes(&mut self, limit: usize) -> Vec<PathChange> {
         let limit = if self.deferred { 0 } else { limit.min(self.changed.len()) };
         let mut changes = Vec::with_capacity(limit);
-        for prefix in self.changed.drain(..limit) {
+        for (prefix, reported) in self.changed.drain(..limit) {
             let Entry::Occupied(mut entry) = self.routes.entry(prefix) else { continue };
             let route = entry.get_mut();
-            let Some(reported) = route.unreported.take() else { continue };
+            route.is_unreported = false;
             let best = route.best.reported();
-            if best != reported.reported() {
+            if best != reported {
                 changes.push(PathChange { prefix, best });
             }
             if route.is_nothing() {
@@ -406,9 +409,7 @@ impl Rib {
     /// Takes note of who is to hear of another best path.
     fn tell(&mut self, prefix: IpNetwork, selected: Option<Selected>) {
         let Some(Selected { to_report, was_for_mesh, is_for_mesh }) = selected else { return };
-        if to_report {
-            self.changed.push_back(prefix);
-        }
+        self.changed.extend(to_report.map(|reported| (prefix, reported)));
         if is_for_mesh {
             self.for_mesh.insert(prefix);
         } else {

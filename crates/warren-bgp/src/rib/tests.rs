@@ -410,5 +410,5 @@ fn the_interner_makes_equal_attributes_of_two_messages_one() {
 #[test]
 fn a_path_costs_little_memory() {
     assert!(size_of::<Path>() <= 32);
-    assert!(size_of::<Route>() <= 56);
+    assert!(size_of::<Route>() <= 64);
 }
