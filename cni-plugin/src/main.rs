@@ -41,6 +41,11 @@ use crate::version::Version;
 /// The longest network configuration that is read, in bytes; what goes beyond is no configuration.
 const INPUT_MAX: u64 = 16 << 20;
 
+/// musl's asks the kernel for a page or two at a time and gives them back as often: nearly half of an
+/// `ADD`'s system calls. See docs/decisions/0009-memory-in-large-pieces.md.
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 fn main() -> ExitCode {
     answer_panics();
     let variable = |name: &str| std::env::var_os(name);

@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use ipnetwork::IpNetwork;
 use warren_bgp::codec::{KEEPALIVE, MAX_EXTENDED_MESSAGE_LEN, MAX_MESSAGE_LEN, open};
-use warren_bgp::message::{Capability, Family, GracefulRestart, Open};
+use warren_bgp::message::{Capability, Family, GracefulRestart, LongLived, Open};
 use warren_bgp::policy::ImportPolicy;
 use warren_bgp::rib::{Rib, Session};
 use warren_bgp::role::{LocalRole, Role};
 use warren_bgp::session::{
-    Action, ConnectionId, Event, HoldTime, Peer, PeerConfig, State, TooManyPrefixes,
+    self, Action, ConnectionId, Event, HoldTime, Peer, PeerConfig, StaleTime, State,
+    TooManyPrefixes,
 };
 
 const OUR_AS: u32 = 64512;
@@ -83,7 +84,10 @@ impl World {
             passive: flags & 8 != 0,
             families: vec![Family::Ipv4Unicast],
             loopback_next_hops: false,
-            graceful_restart: (flags & 16 != 0).then(Default::default),
+            graceful_restart: (flags & 16 != 0).then(|| session::GracefulRestart {
+                long_lived: StaleTime::from_secs(40).unwrap_or_default(),
+                ..Default::default()
+            }),
             role: [None, Some(Role::Customer), Some(Role::Peer), Some(Role::Provider)]
                 [usize::from(flags >> 5 & 3)]
             .map(|role| LocalRole { role, strict: flags & 128 != 0 }),
@@ -192,6 +196,11 @@ impl World {
                 restart_time: 20,
                 families: vec![(Family::Ipv4Unicast, true)],
             }),
+            Capability::LongLivedGracefulRestart(vec![LongLived {
+                family: Family::Ipv4Unicast,
+                forwarding: true,
+                stale_time: 30,
+            }]),
             Capability::FourOctetAs(self.peer_as),
         ];
         let role = self.peer.config().role.map(|it| Capability::Role(it.role.counterpart()));
@@ -218,6 +227,7 @@ impl World {
                 Action::Up(negotiated) => {
                     assert!(!self.is_up, "up twice");
                     self.is_up = true;
+                    let long_lived = negotiated.long_lived();
                     self.rib.peer_up(Session {
                         peer: PEER.into(),
                         peer_as: negotiated.peer_as,
@@ -230,6 +240,7 @@ impl World {
                         is_client: false,
                         families: negotiated.families,
                         enhanced_refresh: negotiated.enhanced_refresh,
+                        long_lived,
                         role: negotiated.role,
                     });
                 }
@@ -243,6 +254,7 @@ impl World {
                     assert!(self.is_up, "routes without a session");
                     self.rib.update(PEER.into(), update);
                 }
+                Action::LongLived(family) => self.rib.long_lived(PEER.into(), family),
                 Action::MarkStale(family) => self.rib.mark_stale(PEER.into(), family),
                 Action::Refresh(family) => self.rib.refresh(PEER.into(), family),
             }

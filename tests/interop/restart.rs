@@ -18,7 +18,7 @@ pub fn session() -> Session {
 
 fn restarts(seconds: u16) -> Result<impl Fn(&mut PeerSettings)> {
     let restart_time = RestartTime::from_secs(seconds)?;
-    let settings = GracefulRestart { restart_time, notification: true };
+    let settings = GracefulRestart { restart_time, ..Default::default() };
     Ok(move |peer: &mut PeerSettings| peer.graceful_restart = Some(settings))
 }
 

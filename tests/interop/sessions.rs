@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tests::speakers::{Kind, Session};
 
 use anyhow::{Result, ensure};
 use tests::lab::wait::{SOON, eventually};
+use tests::speakers::{Kind, Session};
 use tests::wire::{THEM, THEM6, US, US6};
 use warren_bgp::message::Family;
 use warren_bgp::policy::{Action, Community, Match, Operation, PeerPolicy, Rule};
@@ -113,12 +113,14 @@ pub fn long_attributes(meeting: &Meeting) -> Result<()> {
     ensure!(capabilities.iter().any(|it| it == "extended messages"), "{capabilities:?}");
     expect_learned(&ours, THEIRS, THEM)?;
     expect_announced(theirs.as_mut(), &[OURS])?;
-    let seen = messages(&meeting.capture.packets()?);
-    for from in [US[0], THEM] {
-        let is_long = |it: &&Message| it.from == from && it.kind == UPDATE && it.length > 4096;
-        ensure!(seen.iter().any(|it| is_long(&it)), "{from} has sent {seen:?}");
-    }
-    Ok(())
+    eventually("both have been seen to send a long message", SOON, || {
+        let seen = messages(&meeting.capture.packets()?);
+        for from in [US[0], THEM] {
+            let is_long = |it: &Message| it.from == from && it.kind == UPDATE && it.length > 4096;
+            ensure!(seen.iter().any(is_long), "{from} has sent {seen:?}");
+        }
+        Ok(())
+    })
 }
 
 /// What is sent gets lost: each notices by its hold timer, and they meet again when it is over.

@@ -26,6 +26,7 @@
 //! | 8654 | messages of up to 65535 octets |
 //! | 8092 | LARGE_COMMUNITY |
 //! | 9234 | roles, and the attribute OTC; see [`role`] |
+//! | 9494 | long-lived graceful restart |
 
 pub mod codec;
 pub mod message;

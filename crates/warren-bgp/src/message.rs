@@ -57,6 +57,9 @@ pub enum Capability {
     RouteRefresh,
     /// Graceful restart (RFC 4724, 3).
     GracefulRestart(GracefulRestart),
+    /// Long-lived graceful restart (RFC 9494, 3.1): a tuple for each family. It counts beside
+    /// graceful restart only.
+    LongLivedGracefulRestart(Vec<LongLived>),
     /// Route refreshes with a beginning and an end (RFC 7313, 3.1).
     EnhancedRouteRefresh,
     /// Messages of up to 65535 octets (RFC 8654, 3).
@@ -86,6 +89,17 @@ pub struct GracefulRestart {
     /// The families whose routes the peer may keep meanwhile, each with the Forwarding State bit:
     /// whether the sender went on forwarding during the restart before this session.
     pub families: Vec<(Family, bool)>,
+}
+
+/// What a speaker says of a family in long-lived graceful restart (RFC 9494, 3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LongLived {
+    /// The family.
+    pub family: Family,
+    /// The F bit: whether the sender went on forwarding during the restart before this session.
+    pub forwarding: bool,
+    /// How long the peer may keep the routes beyond the restart time, in seconds: at most 16777215.
+    pub stale_time: u32,
 }
 
 /// Routes that come and go (RFC 4271, 4.3).

@@ -14,8 +14,9 @@ pub const IFNAME_MAX: usize = 15;
 /// specification, so that they are safe in a file's name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Owner {
-    container_id: String,
-    ifname: String,
+    // Whoever fills them in has asked `check`.
+    pub(crate) container_id: String,
+    pub(crate) ifname: String,
 }
 
 /// Why something cannot be an [`Owner`].
@@ -44,15 +45,7 @@ impl Owner {
     /// # Errors
     /// See [`OwnerError`].
     pub fn new(container_id: &str, ifname: &str) -> Result<Self, OwnerError> {
-        if !is_identifier(container_id) {
-            return Err(OwnerError::ContainerId(container_id.to_owned()));
-        }
-        if container_id.len() > CONTAINER_ID_MAX {
-            return Err(OwnerError::ContainerIdLength(container_id.len()));
-        }
-        if !is_ifname(ifname) {
-            return Err(OwnerError::Ifname(ifname.to_owned()));
-        }
+        check(container_id, ifname)?;
         Ok(Self { container_id: container_id.to_owned(), ifname: ifname.to_owned() })
     }
 
@@ -71,6 +64,20 @@ impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of container {}", self.ifname, self.container_id)
     }
+}
+
+/// Whether there can be such an [`Owner`].
+pub(crate) fn check(container_id: &str, ifname: &str) -> Result<(), OwnerError> {
+    if !is_identifier(container_id) {
+        return Err(OwnerError::ContainerId(container_id.to_owned()));
+    }
+    if container_id.len() > CONTAINER_ID_MAX {
+        return Err(OwnerError::ContainerIdLength(container_id.len()));
+    }
+    if !is_ifname(ifname) {
+        return Err(OwnerError::Ifname(ifname.to_owned()));
+    }
+    Ok(())
 }
 
 /// The rule that the CNI specification has for container IDs and for network names.

@@ -5,15 +5,20 @@
 //! copies of a [`Table`] share what they have in common, and [`Table::changes_to`] looks only at what
 //! they do not.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
+use std::hash::BuildHasher;
+use std::sync::{Arc, LazyLock};
 use std::{iter, mem};
 
+use foldhash::fast::RandomState;
 use ipnetwork::IpNetwork;
 
 /// Parts of a table. A change copies one part and moves half of it, and comparing costs a look at each:
 /// some times the square root of the largest number of entries that is expected makes all cheap.
 const PARTS: usize = 2048;
+
+/// What decides on a prefix's part, the same for all tables so that they can be compared. Peers choose
+/// the prefixes, and cannot know the seed.
+static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::default);
 
 /// In the order of the prefixes: small, and copied at once.
 type Part<V> = Arc<Vec<(IpNetwork, V)>>;
@@ -94,24 +99,39 @@ impl<V: Clone> Table<V> {
     }
 }
 
+/// A prefix whose value is another one in a later table.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Change<'a, V> {
+    /// The prefix.
+    pub prefix: IpNetwork,
+    /// Its value in the table; none if it has none.
+    pub before: Option<&'a V>,
+    /// Its value in the later one.
+    pub now: Option<&'a V>,
+}
+
 impl<V: PartialEq> Table<V> {
     /// The prefixes whose value in `later` is another one or none, or that are only there.
-    pub fn changes_to(&self, later: &Self) -> Vec<IpNetwork> {
+    pub fn changes_to<'a>(&'a self, later: &'a Self) -> Vec<Change<'a, V>> {
         let mut changes = Vec::new();
+        let gone = |(prefix, value): &'a (IpNetwork, V)| Change {
+            prefix: *prefix,
+            before: Some(value),
+            now: None,
+        };
         for (before, now) in self.parts.iter().zip(later.parts.iter()) {
             if Arc::ptr_eq(before, now) {
                 continue;
             }
             let mut before = before.iter().peekable();
-            for entry in now.iter() {
-                let gone = iter::from_fn(|| before.next_if(|(prefix, _)| *prefix < entry.0));
-                changes.extend(gone.map(|(prefix, _)| *prefix));
-                // An entry is the same only where all of it is.
-                if before.next_if(|(prefix, _)| *prefix == entry.0) != Some(entry) {
-                    changes.push(entry.0);
+            for (prefix, value) in now.iter() {
+                changes.extend(iter::from_fn(|| before.next_if(|it| it.0 < *prefix)).map(gone));
+                let known = before.next_if(|it| it.0 == *prefix).map(|(_, value)| value);
+                if known != Some(value) {
+                    changes.push(Change { prefix: *prefix, before: known, now: Some(value) });
                 }
             }
-            changes.extend(before.map(|(prefix, _)| *prefix));
+            changes.extend(before.map(gone));
         }
         changes
     }
@@ -148,10 +168,8 @@ fn find<V>(part: &[(IpNetwork, V)], prefix: &IpNetwork) -> Result<usize, usize> 
 
 /// Which part a prefix is in.
 fn place(prefix: &IpNetwork) -> usize {
-    let mut hasher = DefaultHasher::new();
-    prefix.hash(&mut hasher);
     // Less than PARTS, so that it fits.
-    (hasher.finish() % PARTS as u64) as usize
+    (HASHER.hash_one(prefix) % PARTS as u64) as usize
 }
 
 #[cfg(test)]
@@ -209,7 +227,10 @@ mod tests {
                 .collect();
             let changes = copy.changes_to(&table);
             prop_assert_eq!(changes.len(), expected.len(), "each once");
-            prop_assert_eq!(changes.into_iter().collect::<BTreeSet<_>>(), expected);
+            for Change { prefix, before: was, now } in &changes {
+                prop_assert_eq!((*was, *now), (before.get(prefix), map.get(prefix)));
+            }
+            prop_assert_eq!(changes.iter().map(|it| it.prefix).collect::<BTreeSet<_>>(), expected);
             prop_assert_eq!(copy == table, before == map);
         }
     }
@@ -221,7 +242,8 @@ mod tests {
         table.insert(prefix(7), 1);
         let shared = before.parts.iter().zip(table.parts.iter());
         assert_eq!(shared.filter(|(one, other)| !Arc::ptr_eq(one, other)).count(), 1);
-        assert_eq!(before.changes_to(&table), [prefix(7)]);
+        let change = Change { prefix: prefix(7), before: Some(&0), now: Some(&1) };
+        assert_eq!(before.changes_to(&table), [change]);
         table.clear();
         assert_eq!((table.len(), before.len()), (0, 60_000));
     }

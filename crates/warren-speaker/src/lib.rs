@@ -45,15 +45,16 @@ use tokio::sync::mpsc;
 
 pub use handle::{DynamicNeighbors, PathChanges, Speaker};
 pub use settings::{
-    DynamicNeighbor, MaxPrefixes, PeerSettings, PeerSnapshot, PeerTemplate, Restarted,
-    SpeakerConfig, StartError,
+    DynamicNeighbor, LongLivedStale, MaxPrefixes, PeerSettings, PeerSnapshot, PeerTemplate,
+    Restarted, SpeakerConfig, StartError,
 };
 pub use transport::{Distance, InvalidPassword, Password};
 pub use warren_bgp::policy::{ImportPolicy, PeerPolicy, Refusal};
 pub use warren_bgp::rib::{BestPath, PathChange};
 pub use warren_bgp::role::{LocalRole, Role};
 pub use warren_bgp::session::{
-    BfdDown, ConnectRetry, GracefulRestart, HoldTime, RemoteAs, RestartTime, State, UpdateErrors,
+    BfdDown, ConnectRetry, GracefulRestart, HoldTime, RemoteAs, RestartTime, StaleTime, State,
+    UpdateErrors,
 };
 
 /// Takes the port, and speaks BGP from then on, in tasks of the current tokio runtime; connections are

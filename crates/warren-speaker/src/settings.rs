@@ -196,6 +196,8 @@ pub struct PeerSnapshot {
     /// Prefixes that it announced in a session that has ended, kept until it has announced all of
     /// them again (RFC 4724, 4.2).
     pub prefixes_stale: u64,
+    /// Those of them that are kept for long (RFC 9494): the last resort to their destinations.
+    pub long_lived_stale: Vec<LongLivedStale>,
     /// Prefixes that it has been told of and that still hold.
     pub prefixes_advertised: u64,
     /// How many of the prefixes that it announced so far were refused, by reason.
@@ -207,6 +209,17 @@ pub struct PeerSnapshot {
     pub end_of_rib: bool,
     /// The capabilities in use in this session, in words; none unless Established.
     pub capabilities: Vec<String>,
+}
+
+/// What of a peer and a family is kept for long (RFC 9494, 4.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LongLivedStale {
+    /// The family.
+    pub family: Family,
+    /// How many prefixes.
+    pub prefixes: u64,
+    /// Until when, unless the peer announces them again.
+    pub until: SystemTime,
 }
 
 /// Why a speaker did not start.

@@ -114,6 +114,9 @@ pub struct Peer {
     /// ended (RFC 4724), or since it has begun to refresh them (RFC 7313).
     #[serde(default)]
     pub prefixes_stale: u64,
+    /// Those of them that are kept beyond its restart time, as the last resort (RFC 9494).
+    #[serde(default)]
+    pub long_lived_stale: Vec<LongLivedStale>,
     /// Prefixes that we announce to it now.
     pub prefixes_advertised: u64,
     /// How many of the prefixes that it announced so far the import policy refused, by reason.
@@ -130,6 +133,18 @@ pub struct Peer {
     /// The BFD session in all detail.
     #[serde(default)]
     pub bfd_session: Option<BfdSession>,
+}
+
+/// What of a peer and a family is kept beyond its restart time (RFC 9494, 4.2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LongLivedStale {
+    /// The family, as `IPv4 unicast`.
+    pub family: String,
+    /// How many prefixes.
+    pub prefixes: u64,
+    /// Until when, unless the peer announces them again.
+    pub until: Timestamp,
 }
 
 /// A BFD session.

@@ -125,9 +125,13 @@ fn malformed(peer: &Peer) -> String {
 fn info(peer: &Peer) -> String {
     let refused = peer.prefixes_refused.iter().map(|(why, n)| format!("{n} refused: {why}"));
     let error = peer.last_error.iter().filter(|_| peer.state != "Established").cloned();
-    let stale = (peer.prefixes_stale > 0)
-        .then(|| format!("{} kept until announced again", peer.prefixes_stale));
-    let all = error.chain(stale).chain(refused).chain(bfd_info(peer));
+    let long_lived = peer.long_lived_stale.iter().map(|it| {
+        format!("{} {} long-lived stale, for {} more", it.prefixes, it.family, remaining(it.until))
+    });
+    let long: u64 = peer.long_lived_stale.iter().map(|it| it.prefixes).sum();
+    let kept = peer.prefixes_stale.saturating_sub(long);
+    let stale = (kept > 0).then(|| format!("{kept} kept until announced again"));
+    let all = error.chain(long_lived).chain(stale).chain(refused).chain(bfd_info(peer));
     all.collect::<Vec<_>>().join("; ")
 }
 
@@ -268,6 +272,12 @@ fn age(since: Timestamp) -> String {
     duration(u64::try_from(seconds).unwrap_or(0))
 }
 
+/// How long it is until then; no time at all where that is over.
+fn remaining(until: Timestamp) -> String {
+    let seconds = until.as_second().saturating_sub(Timestamp::now().as_second());
+    duration(u64::try_from(seconds).unwrap_or(0))
+}
+
 /// A duration in its two greatest units, as `kubectl get` shows an age.
 fn duration(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
@@ -281,7 +291,7 @@ fn duration(seconds: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use warren_types::status::{PeerKind, UpdateErrorKind, UpdateErrors};
+    use warren_types::status::{LongLivedStale, PeerKind, UpdateErrorKind, UpdateErrors};
 
     use super::*;
 
@@ -291,9 +301,8 @@ mod tests {
         UpdateErrorKind { attribute, code: 0, reason, reaction, count }
     }
 
-    #[test]
-    fn what_a_peer_sends_malformed_is_in_the_wide_table_only_and_its_template_in_both() {
-        let peer = Peer {
+    fn peer() -> Peer {
+        Peer {
             address: [192, 168, 0, 146].into(),
             name: None,
             as_number: 64512,
@@ -304,23 +313,30 @@ mod tests {
             last_error: None,
             prefixes_received: 1,
             prefixes_stale: 0,
+            long_lived_stale: vec![],
             prefixes_advertised: 1,
             prefixes_refused: Default::default(),
-            update_errors: UpdateErrors {
-                treated_as_withdraw: 8,
-                attributes_discarded: 1,
-                kinds: vec![
-                    error_kind("ORIGIN", "Invalid ORIGIN Attribute", 1),
-                    error_kind("AS_PATH", "Malformed AS_PATH", 4),
-                    error_kind("ORIGIN", "Missing Well-known Attribute", 3),
-                    error_kind("AGGREGATOR", "Attribute Length Error", 1),
-                ],
-                last: Some("ORIGIN is missing".into()),
-            },
+            update_errors: UpdateErrors::default(),
             capabilities: vec![],
             bfd: None,
             bfd_session: None,
+        }
+    }
+
+    #[test]
+    fn what_a_peer_sends_malformed_is_in_the_wide_table_only_and_its_template_in_both() {
+        let update_errors = UpdateErrors {
+            treated_as_withdraw: 8,
+            attributes_discarded: 1,
+            kinds: vec![
+                error_kind("ORIGIN", "Invalid ORIGIN Attribute", 1),
+                error_kind("AS_PATH", "Malformed AS_PATH", 4),
+                error_kind("ORIGIN", "Missing Well-known Attribute", 3),
+                error_kind("AGGREGATOR", "Attribute Length Error", 1),
+            ],
+            last: Some("ORIGIN is missing".into()),
         };
+        let peer = Peer { update_errors, ..peer() };
         let wide = peers(std::slice::from_ref(&peer), true);
         let expected = "8 taken as withdrawn, 1 discarded: 4 AS_PATH (Malformed AS_PATH), \
                         3 ORIGIN (Missing Well-known Attribute), \
@@ -329,6 +345,24 @@ mod tests {
         let narrow = peers(&[peer], false);
         assert!(!narrow.contains("withdrawn"));
         assert!(narrow.contains("dynamic (rack)"), "{narrow}");
+    }
+
+    #[test]
+    fn what_is_kept_for_long_is_shown_with_the_time_that_is_left() {
+        let kept = |prefixes, hours| LongLivedStale {
+            family: "IPv4 unicast".into(),
+            prefixes,
+            until: Timestamp::now() + jiff::SignedDuration::from_hours(hours),
+        };
+        let away = Peer { prefixes_stale: 3, long_lived_stale: vec![kept(2, 240)], ..peer() };
+        let text = peers(&[away], false);
+        // The clock goes on meanwhile.
+        let expected = ["for 10d0h more", "for 9d23h more"]
+            .map(|time| format!("2 IPv4 unicast long-lived stale, {time}; 1 kept until announced"));
+        assert!(expected.iter().any(|it| text.contains(it)), "{text}");
+        let over = Peer { prefixes_stale: 2, long_lived_stale: vec![kept(2, -1)], ..peer() };
+        let text = peers(&[over], false);
+        assert!(text.contains("for 0s more") && !text.contains("until announced"), "{text}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
-use warren_speaker::{ConnectRetry, RemoteAs};
+use warren_speaker::{ConnectRetry, RemoteAs, StaleTime};
 use warren_types::pool::{self, Encapsulation};
 
 use super::dynamic;
@@ -41,6 +41,9 @@ pub fn check(config: &Config) -> Result<(), String> {
             config.graceful_restart.restart_time_seconds
         ));
     }
+    let stale_time = config.graceful_restart.long_lived_stale_time_seconds;
+    long_lived(config, stale_time)
+        .map_err(|why| format!("gracefulRestart: longLivedStaleTimeSeconds: {why}"))?;
     pools(config)?;
     blocks(config)?;
     for reserved in &config.ipam.reserved {
@@ -48,6 +51,14 @@ pub fn check(config: &Config) -> Result<(), String> {
     }
     filters(config)?;
     peers(config)
+}
+
+/// Checks a long-lived stale time (RFC 9494).
+fn long_lived(config: &Config, seconds: u32) -> Result<(), String> {
+    if seconds > 0 && !config.graceful_restart.enabled {
+        return Err("needs gracefulRestart.enabled (RFC 9494, 4.1)".into());
+    }
+    StaleTime::from_secs(seconds).map(drop).map_err(|why| why.to_string())
 }
 
 fn kubernetes(config: &Config) -> Result<(), String> {
@@ -150,6 +161,8 @@ fn peers(config: &Config) -> Result<(), String> {
         if peer.role.is_some() && peer.is_internal(config, local_as) {
             return Err(at("role: only a peer of another AS has one (RFC 9234)"));
         }
+        long_lived(config, peer.long_lived_stale_time_seconds.unwrap_or_default())
+            .map_err(|why| at(&format!("longLivedStaleTimeSeconds: {why}")))?;
         if peer.strict_role && peer.role.is_none() {
             return Err(at("strictRole: needs a role"));
         }

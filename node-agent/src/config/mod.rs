@@ -128,6 +128,9 @@ pub struct GracefulRestart {
     /// their routes, before it selects routes and removes those of its former life that nobody
     /// announced. A peer that is not there keeps the others' routes waiting for 3 s only.
     pub selection_deferral_seconds: u16,
+    /// For how long beyond the restart time, in seconds, at most 16777215, each side keeps the
+    /// other's routes as the last resort (RFC 9494); 0: not at all.
+    pub long_lived_stale_time_seconds: u32,
 }
 
 impl Default for GracefulRestart {
@@ -137,6 +140,7 @@ impl Default for GracefulRestart {
             restart_time_seconds: 120,
             notification: true,
             selection_deferral_seconds: 30,
+            long_lived_stale_time_seconds: 0,
         }
     }
 }
@@ -239,6 +243,9 @@ pub struct PeerConfig {
     /// Whether this node reflects routes to it and its routes to others (RFC 4456).
     #[serde(default)]
     pub route_reflector_client: bool,
+    /// For how long beyond the restart time each side keeps the other's routes, in seconds (RFC 9494);
+    /// default the node's `gracefulRestart.longLivedStaleTimeSeconds`.
+    pub long_lived_stale_time_seconds: Option<u32>,
     /// What this node is to it, a peer of another AS (RFC 9234).
     pub role: Option<RoleConfig>,
     /// Whether there is no session with it unless it says that it has the other role.

@@ -105,6 +105,21 @@ fn what_cannot_work_is_refused_with_what_to_do() {
         ),
         ("192.168.0.146", "192.168.0.176", "this node's own address"),
         ("listenPort: 179", "holdTimeSeconds: 2", "use 3 or more"),
+        (
+            "listenPort: 179",
+            "gracefulRestart: {longLivedStaleTimeSeconds: 16777216}",
+            "gracefulRestart: longLivedStaleTimeSeconds: long-lived stale time 16777216 s is not",
+        ),
+        (
+            "listenPort: 179",
+            "gracefulRestart: {enabled: false, longLivedStaleTimeSeconds: 60}",
+            "longLivedStaleTimeSeconds: needs gracefulRestart.enabled",
+        ),
+        (
+            "asNumber: 64512}",
+            "longLivedStaleTimeSeconds: 16777216}",
+            "peers: 192.168.0.146: longLivedStaleTimeSeconds: long-lived stale time 16777216 s",
+        ),
         ("listenPort: 179", "routerId: 0.0.0.0", "no BGP identifier"),
         ("listenPort: 179", "bfd: {transmitIntervalMilliseconds: 9}", "use 10 to 60000"),
         ("listenPort: 179", "bfd: {receiveIntervalMilliseconds: 70000}", "use 10 to 60000"),

@@ -84,6 +84,7 @@ mod tests {
             last_error: None,
             prefixes_received: 0,
             prefixes_stale: 0,
+            long_lived_stale: Vec::new(),
             prefixes_advertised: 0,
             refused: BTreeMap::new(),
             update_errors: Default::default(),

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use warren_bfd::{Hops, Priority};
 use warren_bgp::session::ErrorKind;
 use warren_net::dataplane::{self, Report};
-use warren_speaker::PeerSnapshot;
+use warren_speaker::{LongLivedStale, PeerSnapshot};
 use warren_types::status;
 
 use crate::config::Config;
@@ -111,6 +111,7 @@ fn peer(
         last_error: peer.last_error.clone(),
         prefixes_received: peer.prefixes_received,
         prefixes_stale: peer.prefixes_stale,
+        long_lived_stale: peer.long_lived_stale.iter().map(long_lived_stale).collect(),
         prefixes_advertised: peer.prefixes_advertised,
         prefixes_refused: peer.refused.iter().map(|(why, n)| (why.to_string(), *n)).collect(),
         update_errors: status::UpdateErrors {
@@ -122,6 +123,14 @@ fn peer(
         capabilities: peer.capabilities.clone(),
         bfd: session.map(|session| session.state.as_str().into()),
         bfd_session: session.map(bfd_session),
+    }
+}
+
+fn long_lived_stale(of: &LongLivedStale) -> status::LongLivedStale {
+    status::LongLivedStale {
+        family: of.family.as_str().into(),
+        prefixes: of.prefixes,
+        until: timestamp(of.until),
     }
 }
 

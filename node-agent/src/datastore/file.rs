@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::watch;
 use warren_bgp::policy::PeerPolicy;
-use warren_speaker::{Distance, LocalRole, MaxPrefixes};
+use warren_speaker::{Distance, LocalRole, MaxPrefixes, StaleTime};
 use warren_types::status::PeerKind;
 
 use super::host_name::host_name;
@@ -112,6 +112,8 @@ fn settle(config: &Config, peer: &PeerConfig, address: IpAddr) -> Peer {
         shutdown: peer.shutdown.clone(),
         local_as: peer.local_as_number,
         route_reflector_client: peer.route_reflector_client,
+        // The configuration was checked: it is not too long.
+        long_lived: peer.long_lived_stale_time_seconds.and_then(|it| StaleTime::from_secs(it).ok()),
         role: peer.role.map(|role| LocalRole { role: role.into(), strict: peer.strict_role }),
         policy: Arc::new(policy),
     }

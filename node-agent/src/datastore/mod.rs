@@ -22,7 +22,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use warren_bgp::policy::PeerPolicy;
 use warren_speaker::{
-    ConnectRetry, Distance, HoldTime, LocalRole, MaxPrefixes, Password, RemoteAs,
+    ConnectRetry, Distance, HoldTime, LocalRole, MaxPrefixes, Password, RemoteAs, StaleTime,
 };
 use warren_types::pool::Pool;
 use warren_types::status::{self, PeerKind};
@@ -103,6 +103,9 @@ pub struct Peer {
     pub local_as: Option<u32>,
     /// Whether this node reflects routes for it.
     pub route_reflector_client: bool,
+    /// For how long beyond the restart time each side keeps the other's routes (RFC 9494), where that
+    /// is not as long as with others.
+    pub long_lived: Option<StaleTime>,
     /// What this node is to it, if it is an external peer (RFC 9234).
     pub role: Option<LocalRole>,
     /// What operators have settled for its routes.

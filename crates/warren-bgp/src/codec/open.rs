@@ -4,7 +4,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use rustbgpd_wire as wire;
 
 use super::SessionReset;
-use crate::message::{Capability, Family, GracefulRestart, Open};
+use crate::message::{Capability, Family, GracefulRestart, LongLived, Open};
 use crate::role::Role;
 
 /// Stands in the two-octet field for an AS number that needs four (RFC 6793, 9).
@@ -12,6 +12,9 @@ pub const AS_TRANS: u16 = 23456;
 
 /// The code of the capability for a role (RFC 9234, 4.1).
 pub const ROLE: u8 = 9;
+
+/// The code of the capability for long-lived graceful restart (RFC 9494, 3.1).
+const LONG_LIVED: u8 = 71;
 
 /// Reads an OPEN. Whether it suits this speaker is another question.
 ///
@@ -82,8 +85,30 @@ fn from_wire(capability: &wire::Capability) -> Capability {
             None => other(capability),
         },
         wire::Capability::FourOctetAs { asn } => Capability::FourOctetAs(*asn),
-        _ => other(capability),
+        _ => match other(capability) {
+            Capability::Other { code: LONG_LIVED, value } if value.len() % 7 == 0 => {
+                Capability::LongLivedGracefulRestart(long_lived(&value))
+            }
+            other => other,
+        },
     }
+}
+
+/// The tuples of RFC 9494, 3.1, for the families that this speaker knows. The package would know of
+/// none where one is of a family that it does not know.
+fn long_lived(value: &[u8]) -> Vec<LongLived> {
+    let tuple = |octets: &[u8]| match octets {
+        [high, low, safi, flags, time @ ..] => {
+            let afi = wire::Afi::from_u16(u16::from_be_bytes([*high, *low]))?;
+            Some(LongLived {
+                family: family(afi, wire::Safi::from_u8(*safi)?)?,
+                forwarding: flags & 0x80 != 0,
+                stale_time: time.iter().fold(0, |time, octet| time << 8 | u32::from(*octet)),
+            })
+        }
+        _ => None,
+    };
+    value.chunks_exact(7).filter_map(tuple).collect()
 }
 
 /// A capability that this speaker does not use, its value as it stands on the wire.
@@ -116,6 +141,14 @@ fn to_wire(capability: &Capability) -> wire::Capability {
                 })
                 .collect(),
         },
+        Capability::LongLivedGracefulRestart(families) => {
+            let tuple = |it: &LongLived| {
+                let (afi, safi) = afi_safi(it.family);
+                let (forwarding_preserved, stale_time) = (it.forwarding, it.stale_time);
+                wire::capability::LlgrFamily { afi, safi, forwarding_preserved, stale_time }
+            };
+            wire::Capability::LongLivedGracefulRestart(families.iter().map(tuple).collect())
+        }
         Capability::EnhancedRouteRefresh => wire::Capability::EnhancedRouteRefresh,
         Capability::ExtendedMessage => wire::Capability::ExtendedMessage,
         Capability::Role(role) => {

@@ -8,6 +8,11 @@ use crate::message::{Attributes, ExtendedCommunity, LargeCommunity};
 
 /// GRACEFUL_SHUTDOWN (RFC 8326, 5): the path will go away soon.
 pub const GRACEFUL_SHUTDOWN: u32 = 0xFFFF_0000;
+/// LLGR_STALE (RFC 9494, 3.2): the path is kept for long although its speaker is away, and is the last
+/// resort.
+pub const LLGR_STALE: u32 = 0xFFFF_0006;
+/// NO_LLGR (RFC 9494, 3.3): the path is not to be kept so.
+pub const NO_LLGR: u32 = 0xFFFF_0007;
 /// NO_EXPORT (RFC 1997): not beyond this AS.
 pub const NO_EXPORT: u32 = 0xFFFF_FF01;
 /// NO_ADVERTISE (RFC 1997): to no peer.
@@ -16,8 +21,10 @@ pub const NO_ADVERTISE: u32 = 0xFFFF_FF02;
 pub const NO_EXPORT_SUBCONFED: u32 = 0xFFFF_FF03;
 
 /// The names of the well-known communities, as IANA's registry has them.
-const WELL_KNOWN: [(&str, u32); 4] = [
+const WELL_KNOWN: [(&str, u32); 6] = [
     ("GRACEFUL_SHUTDOWN", GRACEFUL_SHUTDOWN),
+    ("LLGR_STALE", LLGR_STALE),
+    ("NO_LLGR", NO_LLGR),
     ("NO_EXPORT", NO_EXPORT),
     ("NO_ADVERTISE", NO_ADVERTISE),
     ("NO_EXPORT_SUBCONFED", NO_EXPORT_SUBCONFED),
@@ -76,7 +83,7 @@ impl fmt::Display for Community {
 #[error(
     "{0:?} is no community: write two numbers up to 65535 (64512:7), three up to 4294967295 \
      (64512:1:2), an extended one (rt:64512:100, ro:192.0.2.1:5, or 0x and its 16 digits), or one of \
-     GRACEFUL_SHUTDOWN, NO_EXPORT, NO_ADVERTISE and NO_EXPORT_SUBCONFED"
+     GRACEFUL_SHUTDOWN, LLGR_STALE, NO_LLGR, NO_EXPORT, NO_ADVERTISE and NO_EXPORT_SUBCONFED"
 )]
 pub struct NoCommunity(String);
 
@@ -112,6 +119,8 @@ mod tests {
             ("0:0", Community::Standard(0)),
             ("NO_EXPORT", Community::Standard(NO_EXPORT)),
             ("GRACEFUL_SHUTDOWN", Community::Standard(0xFFFF_0000)),
+            ("LLGR_STALE", Community::Standard(65535 << 16 | 6)),
+            ("NO_LLGR", Community::Standard(65535 << 16 | 7)),
             ("4200000000:0:4294967295", Community::Large(LargeCommunity(4_200_000_000, 0, !0))),
             ("rt:64512:100", Community::Extended(ExtendedCommunity(0x0002_fc00_0000_0064))),
         ] {

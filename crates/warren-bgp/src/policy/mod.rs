@@ -18,7 +18,8 @@ use crate::message::{AsPathSegment, Attributes, Family};
 use crate::role::Role;
 
 pub use community::{
-    Community, GRACEFUL_SHUTDOWN, NO_ADVERTISE, NO_EXPORT, NO_EXPORT_SUBCONFED, NoCommunity,
+    Community, GRACEFUL_SHUTDOWN, LLGR_STALE, NO_ADVERTISE, NO_EXPORT, NO_EXPORT_SUBCONFED,
+    NO_LLGR, NoCommunity,
 };
 pub(crate) use filter::prepend;
 pub use filter::{

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ipnetwork::IpNetwork;
 
-use super::Session;
+use super::{ByPrefix, Session};
 use crate::message::{Attributes, Family, RouteRefresh, Update};
 
 /// The Adj-RIB-Out of one peer, kept as what it has and where that may be out of date. A
@@ -16,7 +16,7 @@ pub(super) struct AdjRibOut {
     /// Destinations whose route may have changed since the peer was told.
     pending: BTreeSet<IpNetwork>,
     /// What the peer has; `None` where it wants to be told again (RFC 2918).
-    advertised: HashMap<IpNetwork, Option<Arc<Attributes>>>,
+    advertised: ByPrefix<Option<Arc<Attributes>>>,
     /// The families of which the peer is still to hear that it has all routes (RFC 4724, 2).
     end_of_rib: BTreeSet<Family>,
     /// Whether the peer is told where a refresh begins and ends (RFC 7313).
@@ -33,7 +33,7 @@ impl AdjRibOut {
     pub(super) fn new(routes: impl Iterator<Item = IpNetwork>, session: &Session) -> Self {
         Self {
             pending: routes.collect(),
-            advertised: HashMap::new(),
+            advertised: ByPrefix::default(),
             end_of_rib: session.families.iter().copied().collect(),
             enhanced_refresh: session.enhanced_refresh,
             wanted: BTreeSet::new(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Session;
 use crate::message::{AsPathSegment, Attributes};
-use crate::policy::{DEFAULT_LOCAL_PREF, Refusal};
+use crate::policy::{DEFAULT_LOCAL_PREF, LLGR_STALE, Refusal};
 
 /// A route as a peer announced it: one entry of its Adj-RIB-In.
 #[derive(Debug, Clone)]
@@ -21,6 +21,11 @@ pub(super) struct Path {
 }
 
 impl Path {
+    /// Whether its speaker is away, or that of one before, and the route is kept for long (RFC 9494, 4.3).
+    pub(super) fn is_long_lived_stale(&self) -> bool {
+        self.attributes.communities.contains(&LLGR_STALE)
+    }
+
     /// Whether both are the same route, attributes and all.
     pub(super) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.from, &other.from) && Arc::ptr_eq(&self.attributes, &other.attributes)
@@ -41,6 +46,8 @@ pub(super) fn best(paths: &[Path]) -> Option<&Path> {
     }
     routes.push(first);
 
+    // RFC 9494, 4.4: what is kept for long is preferred to nothing only.
+    keep_least(&mut routes, |path| path.is_long_lived_stale());
     // 9.1.1 and 9.1.2: the highest degree of preference. Every NEXT_HOP counts as resolvable, and
     // a path through the own AS was refused on arrival.
     keep_least(&mut routes, |path| Reverse(degree_of_preference(path)));

@@ -147,6 +147,10 @@ fn may_hear(path: &Path, to: &Session) -> bool {
     if path.from.peer == to.peer || communities.contains(&NO_ADVERTISE) {
         return false;
     }
+    // RFC 9494, 4.3: who does not know what it is would prefer it.
+    if path.is_long_lived_stale() && !to.long_lived {
+        return false;
+    }
     if !to.is_internal() {
         return !communities.contains(&NO_EXPORT) && !communities.contains(&NO_EXPORT_SUBCONFED);
     }

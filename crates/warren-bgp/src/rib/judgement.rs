@@ -62,7 +62,7 @@ impl Rib {
     }
 
     /// Runs import policy again over paths to these destinations, those of one peer or of all.
-    fn judge_again(&mut self, prefixes: Vec<IpNetwork>, of: Option<IpAddr>) {
+    pub(super) fn judge_again(&mut self, prefixes: Vec<IpNetwork>, of: Option<IpAddr>) {
         for prefix in prefixes {
             let Some(route) = self.routes.get_mut(&prefix) else { continue };
             let mut differs = false;

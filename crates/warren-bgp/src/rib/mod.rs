@@ -21,7 +21,7 @@ mod restart;
 mod session;
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::mem;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -41,6 +41,13 @@ use restart::Stale;
 pub use outcome::{BestPath, Counts, FirstRefusal, PathChange};
 pub use session::Session;
 
+/// Values by destination. A peer chooses the destinations, but not the seed, which is drawn anew for each
+/// map: docs/decisions/0010-a-fast-hasher-for-routes.md.
+type ByPrefix<V> = foldhash::HashMap<IpNetwork, V>;
+
+/// Destinations, as [`ByPrefix`].
+type Prefixes = foldhash::HashSet<IpNetwork>;
+
 /// The routes of one speaker.
 #[derive(Debug, Default)]
 pub struct Rib {
@@ -49,7 +56,7 @@ pub struct Rib {
     peer_policies: PrefixMap<Arc<PeerPolicy>>,
     graceful_shutdown: bool,
     originated: BTreeSet<IpNetwork>,
-    routes: HashMap<IpNetwork, Route>,
+    routes: ByPrefix<Route>,
     /// The destinations whose best path the mesh hears of: all but what the mesh itself announces.
     for_mesh: BTreeSet<IpNetwork>,
     peers: BTreeMap<IpAddr, PeerRoutes>,
@@ -60,10 +67,8 @@ pub struct Rib {
     others: BTreeSet<IpAddr>,
     /// The peers that are to be told something.
     out_of_date: BTreeSet<IpAddr>,
-    /// Each destination whose best path may have changed, with the one that was reported last.
-    changes: HashMap<IpNetwork, Option<BestPath>>,
-    /// The same destinations in the order in which they changed: a peer tells of those with one next
-    /// hop together, and so the kernel takes them fastest.
+    /// The destinations with something [unreported](Route::unreported), in the order in which they
+    /// changed: a peer tells of those with one next hop together, and so the kernel takes them fastest.
     changed: VecDeque<IpNetwork>,
     first_refusals: Vec<FirstRefusal>,
     attributes: Interner,
@@ -79,7 +84,7 @@ struct PeerRoutes {
     session: Arc<Session>,
     policy: Arc<PeerPolicy>,
     /// The destinations that the peer announces.
-    received: HashSet<IpNetwork>,
+    received: Prefixes,
     out: AdjRibOut,
 }
 
@@ -88,6 +93,42 @@ struct PeerRoutes {
 struct Route {
     paths: Vec<Path>,
     best: Best,
+    /// The best path that was reported last, where it may be another one now.
+    unreported: Option<Best>,
+}
+
+/// What comes of another best path.
+struct Selected {
+    /// Whether the destination is to be reported, and was not before.
+    to_report: bool,
+    was_for_mesh: bool,
+    is_for_mesh: bool,
+}
+
+impl Route {
+    /// Phase 2 (RFC 4271, 9.1.2); none if the best path is the one of before.
+    fn select(&mut self, is_own: bool) -> Option<Selected> {
+        let best = if is_own {
+            Best::Own
+        } else {
+            decision::best(&self.paths).cloned().map_or(Best::None, Best::Learned)
+        };
+        if self.best.is(&best) {
+            return None;
+        }
+        let before = mem::replace(&mut self.best, best);
+        let was_for_mesh = before.is_for_mesh();
+        let to_report = self.unreported.is_none() && before.reported() != self.best.reported();
+        if to_report {
+            self.unreported = Some(before);
+        }
+        Some(Selected { to_report, was_for_mesh, is_for_mesh: self.best.is_for_mesh() })
+    }
+
+    /// Whether there is nothing to be kept of it.
+    fn is_nothing(&self) -> bool {
+        self.paths.is_empty() && matches!(self.best, Best::None) && self.unreported.is_none()
+    }
 }
 
 /// The Loc-RIB's entry.
@@ -146,7 +187,7 @@ impl Rib {
         let out = AdjRibOut::new(prefixes.into_iter(), &session);
         let policy = policy_of(&self.peer_policies, peer);
         let session = Arc::new(session);
-        let routes = PeerRoutes { session, policy, received: HashSet::new(), out };
+        let routes = PeerRoutes { session, policy, received: Prefixes::default(), out };
         self.peers.insert(peer, routes);
         self.out_of_date.insert(peer);
     }
@@ -275,20 +316,24 @@ impl Rib {
 
     /// Whether [`take_changes`](Self::take_changes) may have something.
     pub fn has_changes(&self) -> bool {
-        !self.deferred && !self.changes.is_empty()
+        !self.deferred && !self.changed.is_empty()
     }
 
     /// At most `limit` of the destinations whose best path is not what was reported last, in the order
     /// in which they changed.
     pub fn take_changes(&mut self, limit: usize) -> Vec<PathChange> {
-        let mut changes = Vec::new();
-        let limit = if self.deferred { 0 } else { limit };
-        for _ in 0..limit {
-            let Some(prefix) = self.changed.pop_front() else { break };
-            let Some(reported) = self.changes.remove(&prefix) else { continue };
-            let best = self.routes.get(&prefix).and_then(|route| route.best.reported());
-            if best != reported {
+        let limit = if self.deferred { 0 } else { limit.min(self.changed.len()) };
+        let mut changes = Vec::with_capacity(limit);
+        for prefix in self.changed.drain(..limit) {
+            let Entry::Occupied(mut entry) = self.routes.entry(prefix) else { continue };
+            let route = entry.get_mut();
+            let Some(reported) = route.unreported.take() else { continue };
+            let best = route.best.reported();
+            if best != reported.reported() {
                 changes.push(PathChange { prefix, best });
+            }
+            if route.is_nothing() {
+                entry.remove();
             }
         }
         changes
@@ -324,58 +369,52 @@ impl Rib {
         if let Some(refusal) = path.refusal {
             self.count_refusal(FirstRefusal { peer, prefix, refusal });
         }
-        let paths = &mut self.routes.entry(prefix).or_default().paths;
-        match paths.iter_mut().find(|known| known.from.peer == path.from.peer) {
+        let route = self.routes.entry(prefix).or_default();
+        match route.paths.iter_mut().find(|known| known.from.peer == path.from.peer) {
             Some(known) => *known = path,
             None => {
                 // Most destinations have one path: no room for more until there is a second one.
-                paths.reserve_exact(1);
-                paths.push(path);
+                route.paths.reserve_exact(1);
+                route.paths.push(path);
             }
         }
-        self.select(prefix);
+        let selected = route.select(self.originated.contains(&prefix));
+        self.tell(prefix, selected);
     }
 
     fn remove_path(&mut self, prefix: IpNetwork, from: &Arc<Session>) {
         if let Some(route) = self.routes.get_mut(&prefix) {
             route.paths.retain(|path| !Arc::ptr_eq(&path.from, from));
+            let selected = route.select(self.originated.contains(&prefix));
+            if route.is_nothing() {
+                self.routes.remove(&prefix);
+            }
+            self.tell(prefix, selected);
         }
-        self.select(prefix);
     }
 
     /// Phase 2 (RFC 4271, 9.1.2) for one destination, and who is to hear of the outcome.
     fn select(&mut self, prefix: IpNetwork) {
-        let is_own = self.originated.contains(&prefix);
         let route = self.routes.entry(prefix).or_default();
-        let best = if is_own {
-            Best::Own
-        } else {
-            decision::best(&route.paths).cloned().map_or(Best::None, Best::Learned)
-        };
-        if route.best.is(&best) {
-            if route.paths.is_empty() && matches!(best, Best::None) {
-                self.routes.remove(&prefix);
-            }
-            return;
-        }
-        let is_for_mesh = best.is_for_mesh();
-        let before = mem::replace(&mut route.best, best);
-        let reported = before.reported();
-        if reported != route.best.reported()
-            && let Entry::Vacant(entry) = self.changes.entry(prefix)
-        {
-            entry.insert(reported);
-            self.changed.push_back(prefix);
-        }
-        if route.paths.is_empty() && matches!(route.best, Best::None) {
+        let selected = route.select(self.originated.contains(&prefix));
+        if route.is_nothing() {
             self.routes.remove(&prefix);
+        }
+        self.tell(prefix, selected);
+    }
+
+    /// Takes note of who is to hear of another best path.
+    fn tell(&mut self, prefix: IpNetwork, selected: Option<Selected>) {
+        let Some(Selected { to_report, was_for_mesh, is_for_mesh }) = selected else { return };
+        if to_report {
+            self.changed.push_back(prefix);
         }
         if is_for_mesh {
             self.for_mesh.insert(prefix);
         } else {
             self.for_mesh.remove(&prefix);
         }
-        let mesh = (is_for_mesh || before.is_for_mesh()).then_some(&self.mesh);
+        let mesh = (is_for_mesh || was_for_mesh).then_some(&self.mesh);
         for peer in self.others.iter().chain(mesh.into_iter().flatten()) {
             if let Some(routes) = self.peers.get_mut(peer) {
                 routes.out.changed(prefix);

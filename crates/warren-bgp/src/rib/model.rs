@@ -6,8 +6,8 @@ use super::tests::{attributes, external, internal};
 use super::*;
 use crate::message::{AsPathSegment, LargeCommunity, Origin, RouteRefresh};
 use crate::policy::{
-    Action, Community, GRACEFUL_SHUTDOWN, Match, MatchOperator, NO_EXPORT, NextHopMode, Operation,
-    PrefixMatch, Rule,
+    Action, Community, GRACEFUL_SHUTDOWN, LLGR_STALE, Match, MatchOperator, NO_EXPORT, NO_LLGR,
+    NextHopMode, Operation, PrefixMatch, Rule,
 };
 
 /// What can happen. Peers, prefixes and attributes are numbers into small tables, so that
@@ -24,6 +24,7 @@ enum Step {
     GracefulShutdown(bool),
     Refresh(usize),
     MarkStale(usize),
+    LongLived(usize),
     Sweep(usize),
     TakeUpdates(usize, usize),
     TakeChanges(usize),
@@ -31,7 +32,7 @@ enum Step {
 
 const PEERS: usize = 5;
 const PREFIXES: usize = 6;
-const ATTRIBUTES: usize = 17;
+const ATTRIBUTES: usize = 20;
 const POLICIES: usize = 3;
 const PEER_POLICIES: usize = 4;
 
@@ -48,6 +49,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<bool>().prop_map(Step::GracefulShutdown),
         1 => (0..PEERS).prop_map(Step::Refresh),
         1 => (0..PEERS).prop_map(Step::MarkStale),
+        1 => (0..PEERS).prop_map(Step::LongLived),
         1 => (0..PEERS).prop_map(Step::Sweep),
         3 => (0..PEERS, 1..4usize).prop_map(|(p, limit)| Step::TakeUpdates(p, limit)),
         2 => (1..4usize).prop_map(Step::TakeChanges),
@@ -56,11 +58,11 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn session(peer: usize) -> Session {
     match peer {
-        0 => Session { enhanced_refresh: true, ..internal(1) },
+        0 => Session { enhanced_refresh: true, long_lived: true, ..internal(1) },
         1 => internal(2),
-        2 => Session { is_client: true, ..internal(3) },
+        2 => Session { is_client: true, long_lived: true, ..internal(3) },
         3 => Session { enhanced_refresh: true, ..external(4, 65001) },
-        _ => external(5, 65002),
+        _ => Session { long_lived: true, ..external(5, 65002) },
     }
 }
 
@@ -95,6 +97,9 @@ fn path(number: usize) -> Attributes {
         },
         14 => Attributes { cluster_list: vec![[192, 168, 0, 176].into()], ..plain },
         15 => Attributes { large_communities: vec![LargeCommunity(1, 2, 3)], ..plain },
+        16 => Attributes { communities: vec![NO_LLGR], ..plain },
+        17 => Attributes { communities: vec![LLGR_STALE], local_pref: Some(300), ..plain },
+        18 => Attributes { communities: vec![LLGR_STALE, NO_LLGR], ..plain },
         _ => attributes("192.168.0.2"),
     }
 }
@@ -188,7 +193,9 @@ impl Model {
             }
         }
         // RFC 4271, 9.1.2.2 as it is written: a route goes if a better one exists at that step.
-        let steps: [fn(&Path, &Path) -> bool; 8] = [
+        // The first step is RFC 9494, 4.4.
+        let steps: [fn(&Path, &Path) -> bool; 9] = [
+            |n, m| !is_stale(n) && is_stale(m),
             |n, m| preference(n) > preference(m),
             |n, m| hops(n) < hops(m),
             |n, m| n.attributes.origin < m.attributes.origin,
@@ -225,6 +232,8 @@ impl Model {
         let target = Target { to: &to, policy: &policy, graceful_shutdown: self.graceful_shutdown };
         let export = |p: &IpNetwork| match self.best(p) {
             Best::None => None,
+            // RFC 9494, 4.3.
+            Best::Learned(path) if is_stale(&path) && !to.long_lived => None,
             Best::Own => Some(target.own(target.pass(p, None)?)),
             Best::Learned(path) => target.learned(&path, target.pass(p, Some(&path))?),
         };
@@ -234,6 +243,10 @@ impl Model {
 
 fn preference(path: &Path) -> u32 {
     path.attributes.local_pref.unwrap_or(100)
+}
+
+fn is_stale(path: &Path) -> bool {
+    path.attributes.communities.contains(&LLGR_STALE)
 }
 
 fn originator(path: &Path) -> std::net::Ipv4Addr {
@@ -337,6 +350,18 @@ impl World {
                 self.rib.mark_stale(session(peer).peer, Family::Ipv4Unicast);
                 let known = self.model.up.get(&peer).into_iter().flat_map(BTreeMap::keys).copied();
                 self.model.stale.insert(peer, known.collect());
+            }
+            Step::LongLived(peer) => {
+                self.rib.long_lived(session(peer).peer, Family::Ipv4Unicast);
+                let Some(stale) = self.model.stale.get_mut(&peer) else { return };
+                let Some(known) = self.model.up.get_mut(&peer) else { return };
+                // No policy here adds NO_LLGR.
+                let is_kept = |it: &Attributes| !it.communities.contains(&NO_LLGR);
+                known.retain(|p, it| !stale.contains(p) || is_kept(it));
+                stale.retain(|p| known.contains_key(p));
+                for (_, attributes) in known.iter_mut().filter(|(p, _)| stale.contains(p)) {
+                    Community::Standard(LLGR_STALE).add_to(attributes);
+                }
             }
             Step::Sweep(peer) => {
                 self.rib.sweep(session(peer).peer, Family::Ipv4Unicast);

@@ -1,6 +1,7 @@
 //! Graceful restart (RFC 4724): routes that outlive the session of the peer that announced them,
 //! and route selection that waits after this speaker's own restart; and routes that the peer
-//! announces again in the midst of a session (RFC 7313).
+//! announces again in the midst of a session (RFC 7313). What outlives its session for long (RFC 9494) is
+//! marked LLGR_STALE as if the peer had done so.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -9,7 +10,8 @@ use std::sync::Arc;
 use ipnetwork::IpNetwork;
 
 use super::{Rib, Session};
-use crate::message::Family;
+use crate::message::{Attributes, Family};
+use crate::policy::{Community, LLGR_STALE, NO_LLGR};
 
 /// Routes of sessions that have ended, or that the peer has begun to refresh, each with its session,
 /// kept until the peer has announced them again. They stay in the Adj-RIB-In and count like any
@@ -44,6 +46,27 @@ impl Rib {
         }
     }
 
+    /// The stale routes of a peer and a family are kept for long from now on (RFC 9494, 4.2): they are
+    /// marked, and those go that are not to be kept so.
+    pub fn long_lived(&mut self, peer: IpAddr, family: Family) {
+        let Some(stale) = self.stale.get(&peer) else { return };
+        let of_family = stale.iter().filter(|(prefix, _)| Family::of(prefix) == family);
+        let of_family: Vec<_> = of_family.map(|(p, session)| (*p, Arc::clone(session))).collect();
+        for (prefix, session) in of_family {
+            let paths = self.routes.get_mut(&prefix).into_iter().flat_map(|it| &mut it.paths);
+            let mut paths = paths.filter(|path| Arc::ptr_eq(&path.from, &session));
+            let Some(path) = paths.next() else { continue };
+            if path.attributes.communities.contains(&NO_LLGR) {
+                self.withdraw_stale(peer, prefix);
+                continue;
+            }
+            let mut received = Attributes::clone(&path.received);
+            Community::Standard(LLGR_STALE).add_to(&mut received);
+            path.received = self.attributes.intern(Arc::new(received));
+            self.judge_again(vec![prefix], Some(peer));
+        }
+    }
+
     /// The stale routes of a peer and a family go: it has announced all again, or it has not come
     /// back in time.
     pub fn sweep(&mut self, peer: IpAddr, family: Family) {
@@ -55,6 +78,12 @@ impl Rib {
         for (prefix, session) in swept {
             self.remove_path(prefix, &session);
         }
+    }
+
+    /// How many stale routes there are of a peer and a family.
+    pub fn stale(&self, peer: IpAddr, family: Family) -> usize {
+        let stale = self.stale.get(&peer).into_iter().flat_map(Stale::keys);
+        stale.filter(|prefix| Family::of(prefix) == family).count()
     }
 
     /// The peer has announced `prefix` again.

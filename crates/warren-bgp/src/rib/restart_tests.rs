@@ -2,7 +2,7 @@
 
 use super::tests::{attributes, external, internal};
 use super::*;
-use crate::policy::{Action, Match, Rule};
+use crate::policy::{Action, Community, LLGR_STALE, Match, NO_LLGR, Operation, Rule};
 
 const BLOCK: &str = "172.16.103.64/26";
 const OTHER: &str = "172.16.103.128/26";
@@ -133,6 +133,81 @@ fn what_a_refresh_does_not_announce_again_goes_and_the_rest_does_not_move() {
     rib.update(one, announce(&[BLOCK], 1));
     rib.sweep(one, Family::Ipv4Unicast);
     assert_eq!(rib.take_changes(10), []);
+}
+
+/// What a peer was told of one prefix, in the latest of these updates.
+fn communities(told: &[Update], of: &str) -> Vec<u32> {
+    let update = told.iter().rev().find(|it| it.announced.contains(&prefix(of)));
+    update.unwrap().attributes.as_ref().unwrap().communities.clone()
+}
+
+#[test]
+fn what_is_kept_for_long_is_marked_stays_the_last_resort_and_is_told_to_those_who_know_it() {
+    let mut rib = rib();
+    let one = internal(1).peer;
+    rib.peer_up(Session { long_lived: true, ..external(4, 65001) });
+    tell(&mut rib, 4);
+    rib.peer_restarting(one, &[Family::Ipv4Unicast]);
+    rib.long_lived(one, Family::Ipv6Unicast);
+    assert_eq!((tell(&mut rib, 3), tell(&mut rib, 4)), (vec![], vec![]), "the other family");
+    rib.long_lived(one, Family::Ipv4Unicast);
+    assert_eq!((rib.counts(one).stale, rib.stale(one, Family::Ipv4Unicast)), (2, 2));
+    assert_eq!(rib.take_changes(10), [], "it is the best there is");
+    let told = tell(&mut rib, 3);
+    assert_eq!(told[0].withdrawn.len(), 2, "{told:?}");
+    assert_eq!(communities(&tell(&mut rib, 4), BLOCK), [LLGR_STALE]);
+    // Anything else is better.
+    rib.peer_up(internal(2));
+    let worse = Attributes { local_pref: Some(1), ..attributes("192.168.0.2") };
+    let attributes = Some(Arc::new(worse));
+    let update = Update { announced: vec![prefix(BLOCK)], attributes, ..Update::default() };
+    rib.update(internal(2).peer, update);
+    let best = |last| {
+        let peer = internal(last).peer;
+        Some(BestPath { next_hop: peer, learned_from: peer })
+    };
+    assert_eq!(rib.take_changes(10), [PathChange { prefix: prefix(BLOCK), best: best(2) }]);
+    // It is back, and all is as it was.
+    rib.peer_up(internal(1));
+    rib.update(one, announce(&[BLOCK, OTHER], 1));
+    rib.sweep(one, Family::Ipv4Unicast);
+    assert_eq!(rib.take_changes(10), [PathChange { prefix: prefix(BLOCK), best: best(1) }]);
+    assert_eq!(tell(&mut rib, 3)[0].announced.len(), 2);
+    assert_eq!(communities(&tell(&mut rib, 4), OTHER), []);
+}
+
+#[test]
+fn what_is_not_to_be_kept_for_long_goes_whether_the_peer_or_a_filter_says_so() {
+    let mark = |prefix: &str| Rule {
+        family: Family::Ipv4Unicast,
+        matches: Match {
+            prefix: Some(crate::policy::PrefixMatch {
+                operator: crate::policy::MatchOperator::Equal,
+                cidr: prefix.parse().unwrap(),
+                prefix_length: 0..=32,
+            }),
+            ..Match::default()
+        },
+        action: Action::Accept(vec![Operation::AddCommunity(Community::Standard(NO_LLGR))]),
+    };
+    let mut rib = rib();
+    let one = internal(1).peer;
+    let policy = PeerPolicy { import: vec![mark(OTHER)], ..PeerPolicy::default() };
+    rib.set_peer_policies([(one.into(), Arc::new(policy))].into_iter().collect());
+    const THIRD: &str = "172.16.103.192/26";
+    let marked = Attributes { communities: vec![NO_LLGR], ..attributes("192.168.0.1") };
+    let announced = vec![prefix(THIRD)];
+    let update = Update { announced, attributes: Some(Arc::new(marked)), ..Update::default() };
+    rib.update(one, update);
+    assert_eq!(rib.take_changes(10).len(), 1);
+    rib.peer_restarting(one, &[Family::Ipv4Unicast]);
+    assert_eq!(rib.take_changes(10), []);
+    rib.long_lived(one, Family::Ipv4Unicast);
+    let gone = |text| PathChange { prefix: prefix(text), best: None };
+    let mut changes = rib.take_changes(10);
+    changes.sort_by_key(|it| it.prefix);
+    assert_eq!(changes, [gone(OTHER), gone(THIRD)]);
+    assert_eq!(rib.counts(one).stale, 1);
 }
 
 #[test]

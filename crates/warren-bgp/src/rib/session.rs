@@ -38,6 +38,9 @@ pub struct Session {
     pub role: Option<Role>,
     /// Whether the peer is told where a route refresh begins and ends (RFC 7313).
     pub enhanced_refresh: bool,
+    /// Whether the peer can do long-lived graceful restart (RFC 9494): without, it hears of no route
+    /// that is kept so.
+    pub long_lived: bool,
 }
 
 impl Session {

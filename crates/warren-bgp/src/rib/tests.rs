@@ -25,6 +25,7 @@ pub(super) fn external(last: u8, peer_as: u32) -> Session {
         is_client: false,
         families: vec![Family::Ipv4Unicast],
         enhanced_refresh: false,
+        long_lived: false,
         role: None,
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::message::{Family, Update};
+use crate::message::{Family, LongLived, Update};
 use crate::role::Role;
 
 /// Names one TCP connection of one peer. Never used again by the same peer; an event of a
@@ -147,6 +147,8 @@ pub enum Action {
     /// The routes of this family that the peer has not announced again since they became stale are
     /// to be forgotten.
     Sweep(Family),
+    /// The stale routes of this family become long-lived stale ones (RFC 9494, 4.2).
+    LongLived(Family),
     /// All routes of this family become stale: the peer begins to announce them again (RFC 7313, 4).
     MarkStale(Family),
     /// Routes that the peer announced or withdrew.
@@ -193,6 +195,7 @@ impl Negotiated {
             (self.enhanced_refresh, "enhanced route refresh"),
             (self.extended_messages, "extended messages"),
             (self.graceful_restart.is_some(), "graceful restart"),
+            (self.long_lived(), "long-lived graceful restart"),
         ];
         let families = self.families.iter().map(|family| family.as_str());
         let role = self.role.map(|role| match self.role_confirmed {
@@ -201,6 +204,11 @@ impl Negotiated {
         });
         let others = named.iter().filter(|(is_used, _)| *is_used).map(|(_, name)| *name);
         families.chain(others).map(str::to_owned).chain(role).collect()
+    }
+
+    /// Whether both sides can do long-lived graceful restart (RFC 9494).
+    pub fn long_lived(&self) -> bool {
+        self.graceful_restart.as_ref().is_some_and(|it| it.long_lived.is_some())
     }
 }
 
@@ -216,4 +224,6 @@ pub struct PeerRestart {
     /// The families whose routes are to be kept meanwhile, each with whether it has gone on
     /// forwarding during its last restart.
     pub families: Vec<(Family, bool)>,
+    /// The families whose routes are to be kept beyond that, if both sides can do it (RFC 9494).
+    pub long_lived: Option<Vec<LongLived>>,
 }

@@ -98,12 +98,19 @@ pub struct GracefulRestart {
     pub restart_time: RestartTime,
     /// Whether a NOTIFICATION and the hold timer count as a restart too (the N bit).
     pub notification: bool,
+    /// How long peers may keep this speaker's routes beyond that, as the last resort (RFC 9494), and at
+    /// most how long theirs are kept, if they ask for it; with none neither.
+    pub long_lived: StaleTime,
 }
 
 impl Default for GracefulRestart {
-    /// 120 s, and the N bit.
+    /// 120 s, the N bit, and nothing beyond.
     fn default() -> Self {
-        Self { restart_time: RestartTime::DEFAULT, notification: true }
+        Self {
+            restart_time: RestartTime::DEFAULT,
+            notification: true,
+            long_lived: StaleTime::default(),
+        }
     }
 }
 
@@ -139,6 +146,31 @@ impl Default for RestartTime {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("restart time {0} s is not allowed: give 4095 s at most (RFC 4724, 3)")]
 pub struct InvalidRestartTime(u16);
+
+/// A long-lived stale time in seconds, at most 16777215: it has 24 bits (RFC 9494, 3.1). By default
+/// none (RFC 9494, 5).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StaleTime(u32);
+
+impl StaleTime {
+    /// A long-lived stale time of that many seconds.
+    ///
+    /// # Errors
+    /// More than 16777215 have no room in the capability.
+    pub fn from_secs(seconds: u32) -> Result<Self, InvalidStaleTime> {
+        if seconds >> 24 == 0 { Ok(Self(seconds)) } else { Err(InvalidStaleTime(seconds)) }
+    }
+
+    /// In seconds.
+    pub fn as_secs(self) -> u32 {
+        self.0
+    }
+}
+
+/// A long-lived stale time that has no room in the capability.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("long-lived stale time {0} s is not allowed: give 16777215 s at most (RFC 9494, 3.1)")]
+pub struct InvalidStaleTime(u32);
 
 /// The families that this speaker can exchange routes of. Others in [`PeerConfig::families`] are
 /// not offered to the peer.

@@ -26,8 +26,8 @@ pub use api::{
     Action, BfdDown, ConnectionId, Event, Negotiated, PeerRestart, State, TooManyPrefixes,
 };
 pub use config::{
-    ConnectRetry, GracefulRestart, HoldTime, InvalidHoldTime, InvalidRestartTime, PeerConfig,
-    RemoteAs, RestartTime, SUPPORTED_FAMILIES,
+    ConnectRetry, GracefulRestart, HoldTime, InvalidHoldTime, InvalidRestartTime, InvalidStaleTime,
+    PeerConfig, RemoteAs, RestartTime, SUPPORTED_FAMILIES, StaleTime,
 };
 pub use peer::Peer;
 pub use update_errors::{ErrorKind, UpdateErrors};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Negotiated, PeerConfig, PeerRestart, RemoteAs, SUPPORTED_FAMILIES};
 use crate::codec::{SessionReset, open};
-use crate::message::{Capability, Family, GracefulRestart, Open};
+use crate::message::{Capability, Family, GracefulRestart, LongLived, Open};
 
 /// The code of the capability for a family (RFC 4760, 8).
 const MULTIPROTOCOL: u8 = 1;
@@ -37,8 +37,15 @@ pub(super) fn our_open(config: &PeerConfig, plain: bool, past: Past) -> Open {
                 restarting: past.restarting,
                 notification: restart.notification,
                 restart_time: restart.restart_time.as_secs(),
-                families: offered.map(|family| (family, past.forwarding)).collect(),
+                families: offered.clone().map(|family| (family, past.forwarding)).collect(),
             }));
+            let stale_time = restart.long_lived.as_secs();
+            if stale_time > 0 {
+                let forwarding = past.forwarding;
+                capabilities.push(Capability::LongLivedGracefulRestart(
+                    offered.map(|family| LongLived { family, forwarding, stale_time }).collect(),
+                ));
+            }
         }
         capabilities.push(Capability::FourOctetAs(config.local_as));
     }
@@ -147,13 +154,31 @@ fn graceful_restart(ours: &Open, theirs: &Open, families: &[Family]) -> Option<P
             _ => None,
         })
     };
+    let long_lived = long_lived(ours, theirs, families);
     let (ours, theirs) = (of(ours)?, of(theirs)?);
     Some(PeerRestart {
+        long_lived,
         restarting: theirs.restarting,
         notification: ours.notification && theirs.notification,
         restart_time: Duration::from_secs(theirs.restart_time.into()),
         families: theirs.families.into_iter().filter(|(it, _)| families.contains(it)).collect(),
     })
+}
+
+/// What the peer says of the time beyond its restart time, where both sides can do long-lived
+/// graceful restart (RFC 9494, 4.1). Nothing is kept for longer than this speaker asks for itself: the
+/// bound that 4.2 wishes for.
+fn long_lived(ours: &Open, theirs: &Open, families: &[Family]) -> Option<Vec<LongLived>> {
+    let of = |open: &Open| {
+        open.capabilities.iter().rev().find_map(|capability| match capability {
+            Capability::LongLivedGracefulRestart(tuples) => Some(tuples.clone()),
+            _ => None,
+        })
+    };
+    let (ours, theirs) = (of(ours)?, of(theirs)?);
+    let bound = ours.iter().map(|it| it.stale_time).max()?;
+    let theirs = theirs.into_iter().filter(|it| families.contains(&it.family));
+    Some(theirs.map(|it| LongLived { stale_time: it.stale_time.min(bound), ..it }).collect())
 }
 
 fn both(ours: &Open, theirs: &Open, is: impl Fn(&Capability) -> bool) -> bool {

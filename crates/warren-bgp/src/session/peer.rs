@@ -14,7 +14,7 @@ use super::{
     UpdateErrors,
 };
 use crate::codec::notification::{self, cease, code};
-use crate::message::{Notification, Update};
+use crate::message::{Family, Notification, Update};
 
 /// How long after a session came up a second connection may still be one that the peer had begun to
 /// open before (RFC 4271, 6.8). Later on it means that the peer has restarted.
@@ -111,6 +111,11 @@ impl Peer {
         self.shared.stale.deadline().is_some()
     }
 
+    /// The families whose stale routes are long-lived ones, each with until when (RFC 9494, 4.2).
+    pub fn long_lived_stale(&self) -> impl Iterator<Item = (Family, Instant)> {
+        self.shared.stale.long_lived()
+    }
+
     /// What is configured of it.
     pub fn config(&self) -> &PeerConfig {
         &self.shared.config
@@ -202,7 +207,7 @@ impl Peer {
             Event::Bytes(id, octets) => self.receive(now, id, &octets),
             Event::Timer => {
                 let expired = self.shared.stale.expire(now);
-                self.shared.actions.extend(expired.into_iter().map(Action::Sweep));
+                self.shared.actions.extend(expired);
                 for direction in Direction::ALL {
                     while let Some(event) =
                         self.connections.get_mut(direction).and_then(|it| it.next_expired(now))

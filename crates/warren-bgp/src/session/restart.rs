@@ -1,10 +1,10 @@
 //! Routes that a peer is to announce again, and until when they are kept: after its session has
-//! ended, as the receiving speaker of graceful restart sees it (RFC 4724, 4.2; RFC 8538, 4), and in
-//! the midst of a session, while the peer refreshes them (RFC 7313, 4).
+//! ended, as the receiving speaker of graceful restart sees it (RFC 4724, 4.2; RFC 8538, 4; for long:
+//! RFC 9494, 4.2), and in the midst of a session, while the peer refreshes them (RFC 7313, 4).
 
 use std::time::{Duration, Instant};
 
-use super::{Negotiated, PeerRestart};
+use super::{Action, Negotiated, PeerRestart, SUPPORTED_FAMILIES};
 use crate::message::Family;
 
 /// How long a peer that is back, or that refreshes its routes, may take to announce them again (RFC
@@ -31,15 +31,84 @@ pub(super) enum Ending {
 /// to refresh them. No family is both: in a session with graceful restart End-of-RIB comes first.
 #[derive(Debug, Default)]
 pub(super) struct Stale {
-    families: Vec<Family>,
-    until: Option<Instant>,
+    kept: Vec<Kept>,
     /// The families that the peer has begun to refresh in this session, each with its limit.
     refreshing: Vec<(Family, Instant)>,
 }
 
+/// What is kept of a family whose session has ended.
+#[derive(Debug)]
+struct Kept {
+    family: Family,
+    phase: Phase,
+    /// How long it is kept beyond the restart time: the long-lived stale time (RFC 9494, 3.1).
+    stale_time: Duration,
+    /// When that is over, once it has begun. It is not put off before End-of-RIB (RFC 9494, 4.2).
+    long_lived: Option<Instant>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The peer is away, and has its restart time until then.
+    Restarting(Instant),
+    /// It has been away for longer than that.
+    Away,
+    /// It is back, and may take until then to announce all again.
+    Back(Instant),
+    /// It is back, but the long-lived stale time was over before it had announced all: nothing is
+    /// left, and nothing is kept if this session ends before it has (RFC 9494, 4.2).
+    Spent,
+}
+
+impl Kept {
+    /// Goes on to what holds at `now`; says whether there is anything to be kept in mind.
+    fn expire(&mut self, now: Instant, actions: &mut Vec<Action>) -> bool {
+        if let Phase::Restarting(end) = self.phase
+            && end <= now
+            && (!self.stale_time.is_zero() || self.long_lived.is_some())
+        {
+            self.phase = Phase::Away;
+            self.long_lived = self.long_lived.or(end.checked_add(self.stale_time));
+            actions.push(Action::LongLived(self.family));
+        }
+        let was_long = self.long_lived.is_some_and(|end| end <= now);
+        let is_over = match self.phase {
+            Phase::Restarting(end) | Phase::Back(end) => end <= now,
+            Phase::Away => self.long_lived.is_none(),
+            Phase::Spent => return true,
+        };
+        if !was_long && !is_over {
+            return true;
+        }
+        actions.push(Action::Sweep(self.family));
+        let is_back = matches!(self.phase, Phase::Back(_));
+        (self.phase, self.long_lived) = (Phase::Spent, None);
+        is_back && was_long
+    }
+
+    /// When [`expire`](Self::expire) has something to do.
+    fn deadline(&self) -> Option<Instant> {
+        let end = match self.phase {
+            Phase::Restarting(end) | Phase::Back(end) => Some(end),
+            Phase::Away | Phase::Spent => None,
+        };
+        end.into_iter().chain(self.long_lived).min()
+    }
+}
+
+/// For how long routes of a family are to be kept: as they are, and for long.
+fn times(restart: &PeerRestart, family: Family) -> (Duration, Duration) {
+    let is_listed = restart.families.iter().any(|(it, _)| *it == family);
+    let restart_time = if is_listed { restart.restart_time } else { Duration::ZERO };
+    let mut tuples = restart.long_lived.iter().flatten();
+    let stale_time = tuples.find(|it| it.family == family).map_or(0, |it| it.stale_time);
+    (restart_time, Duration::from_secs(stale_time.into()))
+}
+
 impl Stale {
     /// The session with `restart` has ended. The families whose stale routes go: all after another
-    /// restart (RFC 4724, 4.2: consecutive restarts); and those whose routes are stale from now on.
+    /// restart (RFC 4724, 4.2: consecutive restarts), but for those that may be kept for long (RFC
+    /// 9494, 4.2); and those whose routes are stale from now on.
     pub(super) fn keep(
         &mut self,
         now: Instant,
@@ -52,41 +121,62 @@ impl Stale {
             Ending::Told => restart.notification,
         };
         let before = std::mem::take(self);
-        if let Some(restart) = restart.filter(applies)
-            && !restart.restart_time.is_zero()
-        {
-            self.families = restart.families.iter().map(|(family, _)| *family).collect();
-            self.until = now.checked_add(restart.restart_time);
+        if let Some(restart) = restart.filter(applies) {
+            self.kept = SUPPORTED_FAMILIES
+                .into_iter()
+                .filter_map(|family| {
+                    let known = before.kept.iter().find(|it| it.family == family);
+                    let long_lived = known.and_then(|it| it.long_lived);
+                    let (restart_time, stale_time) = times(restart, family);
+                    let lasts = restart_time + stale_time > Duration::ZERO || long_lived.is_some();
+                    let is_kept = lasts && known.is_none_or(|it| it.phase != Phase::Spent);
+                    let phase = Phase::Restarting(now.checked_add(restart_time)?);
+                    is_kept.then_some(Kept { family, phase, stale_time, long_lived })
+                })
+                .collect();
         }
-        let is_kept = |it: &Family| ending == Ending::Collided && self.families.contains(it);
+        let kept = |family| self.kept.iter().find(|it| it.family == family);
+        let stays = |it: &Kept| {
+            let is_long = |it: &Kept| !it.stale_time.is_zero() || it.long_lived.is_some();
+            kept(it.family).is_some_and(|it| ending == Ending::Collided || is_long(it))
+        };
+        let swept = before.kept.iter().filter(|it| it.phase != Phase::Spent && !stays(it));
         // What it was refreshing is as good as the rest of its routes.
-        let unfinished = before.refreshing.into_iter().map(|(it, _)| it);
-        let unfinished = unfinished.filter(|it| !self.families.contains(it));
-        let swept = before.families.into_iter().filter(|it| !is_kept(it));
-        (swept.chain(unfinished).collect(), self.families.clone())
+        let unfinished = before.refreshing.iter().map(|(it, _)| *it);
+        let unfinished = unfinished.filter(|it| kept(*it).is_none());
+        let swept = swept.map(|it| it.family).chain(unfinished).collect();
+        (swept, self.kept.iter().map(|it| it.family).collect())
     }
 
     /// The peer is back. The families whose routes are not kept any longer: those whose forwarding
-    /// state it has lost, or does not speak of (RFC 4724, 4.2).
+    /// state it has lost, or does not speak of (RFC 4724, 4.2; RFC 9494, 4.2).
     pub(super) fn returned(&mut self, now: Instant, negotiated: &Negotiated) -> Vec<Family> {
-        let preserved = |family: &Family| {
-            let restart = negotiated.graceful_restart.as_ref();
-            restart.is_some_and(|it| it.families.contains(&(*family, true)))
+        let preserved = |it: &Kept| {
+            let Some(restart) = &negotiated.graceful_restart else { return false };
+            let mut tuples = restart.long_lived.iter().flatten();
+            restart.families.contains(&(it.family, true))
+                && (it.long_lived.is_none()
+                    || tuples.any(|tuple| tuple.family == it.family && tuple.forwarding))
         };
-        let (kept, lost) = std::mem::take(&mut self.families).into_iter().partition(preserved);
-        self.families = kept;
-        self.until = if self.families.is_empty() { None } else { now.checked_add(STALE_TIME) };
+        let limit = now.checked_add(STALE_TIME);
+        let mut lost = Vec::new();
+        self.kept.retain_mut(|it| match limit.filter(|_| preserved(it)) {
+            Some(limit) => {
+                it.phase = Phase::Back(limit);
+                true
+            }
+            None => {
+                lost.push(it.family);
+                false
+            }
+        });
         lost
     }
 
     /// The peer has announced all routes of `family`; says whether some may be stale.
     pub(super) fn end_of_rib(&mut self, family: Family) -> bool {
-        let before = self.families.len();
-        self.families.retain(|it| *it != family);
-        if self.families.is_empty() {
-            self.until = None;
-        }
-        self.families.len() < before
+        let mut known = self.kept.extract_if(.., |it| it.family == family);
+        known.next().is_some_and(|it| it.phase != Phase::Spent)
     }
 
     /// The peer has begun to announce all routes of `family` again.
@@ -105,22 +195,26 @@ impl Stale {
     /// Keeps nothing any longer; the families of which there may be something.
     pub(super) fn forget(&mut self) -> Vec<Family> {
         let all = std::mem::take(self);
-        all.families.into_iter().chain(all.refreshing.into_iter().map(|(it, _)| it)).collect()
+        let kept = all.kept.into_iter().filter(|it| it.phase != Phase::Spent);
+        kept.map(|it| it.family).chain(all.refreshing.into_iter().map(|(it, _)| it)).collect()
     }
 
-    /// Keeps nothing any longer whose time has come; the families of which there may be something.
-    pub(super) fn expire(&mut self, now: Instant) -> Vec<Family> {
+    /// What becomes of what is kept, now that it is `now`.
+    pub(super) fn expire(&mut self, now: Instant) -> Vec<Action> {
         let refreshing = self.refreshing.extract_if(.., |(_, limit)| *limit <= now);
-        let mut expired: Vec<Family> = refreshing.map(|(it, _)| it).collect();
-        if self.until.is_some_and(|until| until <= now) {
-            self.until = None;
-            expired.append(&mut self.families);
-        }
-        expired
+        let mut actions: Vec<Action> = refreshing.map(|(it, _)| Action::Sweep(it)).collect();
+        self.kept.retain_mut(|it| it.expire(now, &mut actions));
+        actions
     }
 
-    /// When the first of it is not kept any longer.
+    /// When there is something to [`expire`](Self::expire).
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.refreshing.iter().map(|(_, limit)| *limit).chain(self.until).min()
+        let refreshing = self.refreshing.iter().map(|(_, limit)| *limit);
+        refreshing.chain(self.kept.iter().filter_map(Kept::deadline)).min()
+    }
+
+    /// The families that are kept for long, each with until when.
+    pub(super) fn long_lived(&self) -> impl Iterator<Item = (Family, Instant)> {
+        self.kept.iter().filter_map(|it| Some((it.family, it.long_lived?)))
     }
 }

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use warren_bgp::codec::UpdateContext;
 use warren_bgp::message::{
     AsPathSegment, Attributes, Capability, ExtendedCommunity, Family, GracefulRestart,
-    LargeCommunity, Notification, Open, Origin, Update,
+    LargeCommunity, LongLived, Notification, Open, Origin, Update,
 };
 use warren_bgp::role::Role;
 
@@ -134,7 +134,7 @@ pub fn opens() -> impl Strategy<Value = Open> {
         Just(vec![Family::Ipv6Unicast]),
         Just(vec![Family::Ipv4Unicast, Family::Ipv6Unicast]),
     ];
-    let restart = (any::<bool>(), any::<bool>(), 0..4096_u16, any::<bool>());
+    let restart = (any::<bool>(), any::<bool>(), 0..4096_u16, any::<bool>(), 0..0x100_0000_u32);
     let hold_time = prop_oneof![Just(0), 3..=u16::MAX];
     let role = option::of(prop_oneof![
         Just(Role::Provider),
@@ -150,13 +150,18 @@ pub fn opens() -> impl Strategy<Value = Open> {
             capabilities.extend([Capability::RouteRefresh, Capability::EnhancedRouteRefresh]);
             capabilities.push(Capability::ExtendedMessage);
             capabilities.extend(role.map(Capability::Role));
-            if let Some((restarting, notification, restart_time, forwarding)) = restart {
+            if let Some((restarting, notification, restart_time, forwarding, stale_time)) = restart
+            {
                 capabilities.push(Capability::GracefulRestart(GracefulRestart {
                     restarting,
                     notification,
                     restart_time,
                     families: families.iter().map(|it| (*it, forwarding)).collect(),
                 }));
+                let tuple = |family: &_| LongLived { family: *family, forwarding, stale_time };
+                capabilities.push(Capability::LongLivedGracefulRestart(
+                    families.iter().map(tuple).collect(),
+                ));
             }
             capabilities.push(Capability::FourOctetAs(as_number));
             Open { as_number, hold_time, router_id: router_id.into(), capabilities }

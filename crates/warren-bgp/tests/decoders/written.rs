@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use warren_bgp::codec::{KEEPALIVE, MAX_MESSAGE_LEN, notification, open, refresh, update};
-use warren_bgp::message::{Capability, Family, RouteRefresh, Update};
+use warren_bgp::message::{Capability, Family, LongLived, RouteRefresh, Update};
 use warren_bgp::role::Role;
 
 use crate::messages::{context, difference, notifications, opens, updates};
@@ -80,6 +80,22 @@ proptest! {
                             && it.is_empty() =>
                     {
                         Capability::EnhancedRouteRefresh
+                    }
+                    // It knows the code only: the tuples are RFC 9494's, 3.1.
+                    CapabilityValue::Raw(it)
+                        if capability.ty
+                            == BgpCapabilityType::LONG_LIVED_GRACEFUL_RESTART_CAPABILITY =>
+                    {
+                        let tuples = it.chunks(7).map(|tuple| LongLived {
+                            family: if tuple[..3] == [0, 1, 1] {
+                                Family::Ipv4Unicast
+                            } else {
+                                Family::Ipv6Unicast
+                            },
+                            forwarding: tuple[3] == 0x80,
+                            stale_time: u32::from_be_bytes([0, tuple[4], tuple[5], tuple[6]]),
+                        });
+                        Capability::LongLivedGracefulRestart(tuples.collect())
                     }
                     CapabilityValue::BgpExtendedMessage(_) => Capability::ExtendedMessage,
                     CapabilityValue::BgpRole(it) => Capability::Role(match it.role {

@@ -55,7 +55,8 @@ fn run(seed: u64, mistake: Option<Mistake>, says: bool) -> u64 {
     faults::make_up(&mut world);
     let hold_time = world.topology.hold_time();
     let restart = Duration::from_secs(topology::LONGEST_RESTART.into());
-    world.run(hold_time + restart + COMES_BACK_WITHIN);
+    let stale = Duration::from_secs(topology::LONGEST_STALE.into());
+    world.run(hold_time + restart + stale + COMES_BACK_WITHIN);
     expected::check(&world);
     let ups = |world: &World| -> Vec<Option<u32>> {
         world.nodes.iter().map(|node| node.speaker.as_ref().map(|it| it.ups())).collect()

@@ -191,6 +191,7 @@ impl Speaker {
                 neighbor.is_up = true;
                 neighbor.ups += 1;
                 neighbor.has_told_all = false;
+                let long_lived = negotiated.long_lived();
                 self.rib.peer_up(Session {
                     peer: from,
                     peer_as: negotiated.peer_as,
@@ -203,6 +204,7 @@ impl Speaker {
                     is_client: false,
                     families: negotiated.families,
                     enhanced_refresh: negotiated.enhanced_refresh,
+                    long_lived,
                     role: negotiated.role.filter(|_| self.mistake != Some(Mistake::LeaksRoutes)),
                 });
                 if self.mistake == Some(Mistake::ForgetsLateComers) && neighbor.ups > 1 {
@@ -230,6 +232,10 @@ impl Speaker {
                 if !lost {
                     self.rib.update(from, update);
                 }
+            }
+            Action::LongLived(family) => {
+                assert!(!neighbor.is_up, "kept for long although it is there");
+                self.rib.long_lived(from, family);
             }
             Action::MarkStale(family) => {
                 assert!(neighbor.is_up, "a refresh without a session");

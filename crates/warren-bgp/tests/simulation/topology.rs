@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 use warren_bgp::role::Role;
-use warren_bgp::session::{GracefulRestart, RestartTime};
+use warren_bgp::session::{GracefulRestart, RestartTime, StaleTime};
 
 use crate::random::Random;
 
 /// The longest restart time, in seconds.
 pub(crate) const LONGEST_RESTART: u16 = 60;
+
+/// The longest long-lived stale time (RFC 9494), in seconds.
+pub(crate) const LONGEST_STALE: u32 = 90;
 
 /// The AS of a mesh.
 const MESH: u32 = 64512;
@@ -63,10 +66,15 @@ impl Topology {
                 as_number,
                 hold_time: random.pick(&hold_times),
                 graceful_restart: (restarts || (some_restart && !random.one_in(4))).then(|| {
+                    // With no restart time a route is the last resort at once, and others are better.
+                    let restart_times = [10, LONGEST_RESTART, if restarts { 10 } else { 0 }];
+                    let stale_times = [0, 5, LONGEST_STALE];
                     GracefulRestart {
-                        restart_time: RestartTime::from_secs(random.pick(&[10, LONGEST_RESTART]))
+                        restart_time: RestartTime::from_secs(random.pick(&restart_times))
                             .expect("a restart time"),
                         notification: !random.one_in(3),
+                        long_lived: StaleTime::from_secs(random.pick(&stale_times))
+                            .expect("a stale time"),
                     }
                 }),
             })

@@ -16,13 +16,12 @@ use crate::pick::{self, History, Space};
 pub(super) fn addresses(
     node: &NodeDescription,
     wishes: &Wishes,
-    survey: &Survey,
-    markers: &[(u64, IpAddr)],
+    survey: &Survey<'_>,
+    freed: &BTreeMap<IpAddr, u64>,
 ) -> Result<Vec<IpAddr>, AllocateError> {
-    let freed: BTreeMap<IpAddr, u64> = markers.iter().map(|&(at, address)| (address, at)).collect();
     let history = History {
         used: &survey.used,
-        freed: &freed,
+        freed,
         cooled: cooled(Duration::from_secs(node.cool_down_seconds))?,
     };
     let mut chosen = Vec::new();
@@ -56,7 +55,7 @@ pub(super) fn addresses(
 fn grant(
     address: IpAddr,
     node: &NodeDescription,
-    survey: &Survey,
+    survey: &Survey<'_>,
 ) -> Result<IpAddr, AllocateError> {
     if !node.blocks.iter().any(|block| block.contains(address)) {
         return Err(AllocateError::Elsewhere { address, blocks: node.blocks.clone() });
@@ -65,7 +64,7 @@ fn grant(
         return Err(AllocateError::Reserved(address));
     }
     match survey.entries.iter().find(|entry| entry.address == address) {
-        Some(entry) => Err(AllocateError::InUse(entry.clone())),
+        Some(entry) => Err(AllocateError::InUse(entry.to_name())),
         None => Ok(address),
     }
 }

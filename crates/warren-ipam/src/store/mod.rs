@@ -8,6 +8,7 @@ mod files;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -22,8 +23,9 @@ use warren_types::wishes::Wishes;
 pub use self::error::{AllocateError, StoreError};
 pub use crate::name::Name as Entry;
 
+use self::files::Names;
 use crate::mac::MacAddress;
-use crate::name::{marker, parse_marker};
+use crate::name::{NameRef, marker, parse_marker};
 use crate::owner::Owner;
 use crate::pick::{History, Space};
 use crate::record::{FORMAT_VERSION, Pod, Record};
@@ -68,8 +70,8 @@ pub struct Listing {
 }
 
 /// What is in use.
-struct Survey {
-    entries: Vec<Entry>,
+struct Survey<'n> {
+    entries: Vec<NameRef<'n>>,
     used: BTreeSet<IpAddr>,
 }
 
@@ -115,17 +117,18 @@ impl Store {
         files::create_directory(&self.addresses())?;
         let lock = files::lock(&self.lock_file())?;
 
-        let survey = survey(node, self.listing()?)?;
-        for entry in &survey.entries {
-            if entry.owner == claim.owner {
-                return Err(AllocateError::AlreadyAllocated(entry.clone()));
-            }
-            if entry.host_interface == claim.host_interface {
-                return Err(AllocateError::HostInterfaceTaken(entry.clone()));
-            }
+        let names = files::names(&self.addresses())?;
+        let survey = self.survey(node, &names)?;
+        if let Some(entry) = survey.entries.iter().filter(|entry| entry.is_of(&claim.owner)).min() {
+            return Err(AllocateError::AlreadyAllocated(entry.to_name()));
+        }
+        let has_interface = |entry: &&NameRef<'_>| entry.host_interface == claim.host_interface;
+        if let Some(entry) = survey.entries.iter().filter(has_interface).min() {
+            return Err(AllocateError::HostInterfaceTaken(entry.to_name()));
         }
         let markers = self.markers()?;
-        let addresses = choose::addresses(node, &claim.wishes, &survey, &markers)?;
+        let freed = latest(&markers);
+        let addresses = choose::addresses(node, &claim.wishes, &survey, &freed)?;
         let mac = claim.mac.or(addresses.first().map(|first| MacAddress::of_pod(*first)));
         let record = |&address| Record {
             format_version: FORMAT_VERSION,
@@ -151,13 +154,12 @@ impl Store {
 
         // Last, so that a kill before leaves a marker too many and not one too few. One that cannot be
         // removed does no harm either, and the addresses are given by now.
-        let latest: BTreeMap<_, _> = markers.iter().map(|&(at, address)| (address, at)).collect();
-        for (at, freed) in markers {
-            let outdated = addresses.contains(&freed)
-                || survey.used.contains(&freed)
-                || latest.get(&freed) != Some(&at);
+        for (at, address) in markers {
+            let outdated = addresses.contains(&address)
+                || survey.used.contains(&address)
+                || freed.get(&address) != Some(&at);
             if outdated {
-                files::remove(&self.freed().join(marker(at, freed)));
+                files::remove(&self.freed().join(marker(at, address)));
             }
         }
         Ok((held, records))
@@ -226,9 +228,11 @@ impl Store {
     /// # Errors
     /// Any I/O error.
     pub fn find(&self, owner: &Owner) -> Result<Vec<Entry>, StoreError> {
-        let mut entries = self.list()?.entries;
-        entries.retain(|entry| entry.owner == *owner);
-        Ok(entries)
+        let names = self.names()?;
+        let (mut entries, _) = parse(&names);
+        entries.retain(|entry| entry.is_of(owner));
+        entries.sort_unstable();
+        Ok(entries.into_iter().map(NameRef::to_name).collect())
     }
 
     /// Everything in the store.
@@ -236,24 +240,21 @@ impl Store {
     /// # Errors
     /// Any I/O error. A store that was never used is empty.
     pub fn list(&self) -> Result<Listing, StoreError> {
-        files::is_directory(&self.directory)?;
-        files::is_directory(&self.addresses())?;
-        self.listing()
+        let names = self.names()?;
+        let (mut entries, mut unknown) = parse(&names);
+        entries.sort_unstable();
+        unknown.sort_unstable();
+        Ok(Listing {
+            entries: entries.into_iter().map(NameRef::to_name).collect(),
+            unknown: unknown.into_iter().map(|name| self.addresses().join(name)).collect(),
+        })
     }
 
-    /// The same of directories that are what they should be.
-    fn listing(&self) -> Result<Listing, StoreError> {
-        let directory = self.addresses();
-        let mut listing = Listing::default();
-        for file_name in files::names(&directory)? {
-            match file_name.to_str().and_then(Entry::parse) {
-                Some(entry) => listing.entries.push(entry),
-                None => listing.unknown.push(directory.join(file_name)),
-            }
-        }
-        listing.entries.sort_unstable();
-        listing.unknown.sort_unstable();
-        Ok(listing)
+    /// The names of the records, in directories that are what they should be.
+    fn names(&self) -> Result<Names, StoreError> {
+        files::is_directory(&self.directory)?;
+        files::is_directory(&self.addresses())?;
+        files::names(&self.addresses())
     }
 
     /// What a record's content says.
@@ -278,7 +279,7 @@ impl Store {
     ) -> Result<Vec<IpamBlock>, StoreError> {
         let used = self.list()?.entries.iter().map(|entry| entry.address).collect();
         files::is_directory(&self.freed())?;
-        let freed = self.markers()?.into_iter().map(|(at, address)| (address, at)).collect();
+        let freed = latest(&self.markers()?);
         let cooled = choose::cooled(cool_down)?;
         Ok(choose::usage(space, History { used: &used, freed: &freed, cooled }))
     }
@@ -288,9 +289,10 @@ impl Store {
     /// # Errors
     /// What [`Store::allocate`] would answer, as far as it does not depend on the claim.
     pub fn has_room(&self, node: &NodeDescription) -> Result<(), AllocateError> {
-        let survey = survey(node, self.list()?)?;
+        let names = self.names()?;
+        let survey = self.survey(node, &names)?;
         files::is_directory(&self.freed())?;
-        choose::addresses(node, &Wishes::default(), &survey, &self.markers()?).map(drop)
+        choose::addresses(node, &Wishes::default(), &survey, &latest(&self.markers()?)).map(drop)
     }
 
     /// Runs `remove` if no record names `host_interface`, and keeps records from being made
@@ -308,8 +310,8 @@ impl Store {
             Err(error) if error.is_not_found() => None,
             lock => Some(lock?),
         };
-        let claimed =
-            self.list()?.entries.iter().any(|entry| entry.host_interface == host_interface);
+        let names = self.names()?;
+        let claimed = parse(&names).0.iter().any(|entry| entry.host_interface == host_interface);
         Ok((!claimed).then(remove))
     }
 
@@ -335,6 +337,23 @@ impl Store {
         &self.directory
     }
 
+    /// What an allocation starts from.
+    fn survey<'n>(
+        &self,
+        node: &NodeDescription,
+        names: &'n Names,
+    ) -> Result<Survey<'n>, AllocateError> {
+        if node.blocks.is_empty() {
+            return Err(AllocateError::NoBlock { node: node.name.clone() });
+        }
+        let (entries, unknown) = parse(names);
+        if let Some(name) = unknown.into_iter().min() {
+            return Err(StoreError::Unknown { path: self.addresses().join(name) }.into());
+        }
+        let used = entries.iter().map(|entry| entry.address).collect();
+        Ok(Survey { entries, used })
+    }
+
     /// When which address became free, in order, of a directory that is what it should be. What is no
     /// marker is left alone: it can only concern the order of reuse.
     fn markers(&self) -> Result<Vec<(u64, IpAddr)>, StoreError> {
@@ -346,15 +365,19 @@ impl Store {
     }
 }
 
-/// What an allocation starts from.
-fn survey(node: &NodeDescription, listing: Listing) -> Result<Survey, AllocateError> {
-    if node.blocks.is_empty() {
-        return Err(AllocateError::NoBlock { node: node.name.clone() });
+/// The records' names, and those that are none.
+fn parse(names: &Names) -> (Vec<NameRef<'_>>, Vec<&OsStr>) {
+    let (mut entries, mut unknown) = (Vec::with_capacity(names.len()), Vec::new());
+    for name in names.iter() {
+        match name.to_str().and_then(NameRef::parse) {
+            Some(entry) => entries.push(entry),
+            None => unknown.push(name),
+        }
     }
-    let Listing { entries, unknown } = listing;
-    if let Some(path) = unknown.into_iter().next() {
-        return Err(StoreError::Unknown { path }.into());
-    }
-    let used = entries.iter().map(|entry| entry.address).collect();
-    Ok(Survey { entries, used })
+    (entries, unknown)
+}
+
+/// When each address became free, by markers in the order of their times.
+fn latest(markers: &[(u64, IpAddr)]) -> BTreeMap<IpAddr, u64> {
+    markers.iter().map(|&(at, address)| (address, at)).collect()
 }

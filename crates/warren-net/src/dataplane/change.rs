@@ -6,10 +6,12 @@
 //! is what the kernel has for each: what the pass before brought there. The kernel is told of the
 //! difference and not asked for its table. Where it answers something unexpected, the pass becomes one over everything.
 
-use std::collections::{BTreeMap, HashMap};
+use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use foldhash::HashMap;
 use ipnetwork::IpNetwork;
 use tracing::{debug, info};
 
@@ -17,8 +19,8 @@ use super::diff::{KernelRoute, Write};
 use super::events::Stirred;
 use super::kernel;
 use super::pass::{Reconciler, Trouble};
-use crate::desired::{Desired, DesiredRoute, Known, Rules, TunnelDevice, Verdict, Withheld};
-use crate::netlink::Outcome;
+use crate::desired::{Desired, DesiredRoute, Known, Path, Rules, TunnelDevice, Verdict, Withheld};
+use crate::table::Change;
 
 /// The most changes of a pass that are logged one by one.
 const LOGGED: usize = 16;
@@ -56,7 +58,7 @@ impl Standing {
         left: Vec<KernelRoute>,
         trouble: &mut Trouble,
     ) -> Self {
-        let mut next_hops = HashMap::new();
+        let mut next_hops: HashMap<_, usize> = HashMap::default();
         for path in known.paths.values() {
             *next_hops.entry(path.next_hop).or_default() += 1;
         }
@@ -72,15 +74,15 @@ impl Standing {
     }
 
     /// Counts what the paths of `prefixes` lead to; tells whether the next hops are others now.
-    fn count(&mut self, before: &Known, now: &Known, prefixes: &[IpNetwork]) -> bool {
+    fn count(&mut self, changed: &[Change<'_, Path>]) -> bool {
         let mut others = false;
-        for prefix in prefixes {
-            if let Some(path) = now.paths.get(prefix) {
+        for Change { before, now, .. } in changed {
+            if let Some(path) = now {
                 let count = self.next_hops.entry(path.next_hop).or_default();
                 *count += 1;
                 others |= *count == 1;
             }
-            if let Some(path) = before.paths.get(prefix)
+            if let Some(path) = before
                 && let Some(count) = self.next_hops.get_mut(&path.next_hop)
             {
                 *count = count.saturating_sub(1);
@@ -123,8 +125,8 @@ impl Reconciler {
         self.view.known = Arc::clone(known);
         let mut trouble = Trouble::default();
         let standing = self.standing.as_mut()?;
-        let other_nodes = standing.count(&before, known, &changed);
-        for prefix in &changed {
+        let other_nodes = standing.count(&changed);
+        for Change { prefix, .. } in &changed {
             standing.withheld.remove(prefix);
             standing.kept.remove(prefix);
         }
@@ -144,17 +146,19 @@ impl Reconciler {
         &self,
         standing: &Standing,
         known: &Known,
-        changed: &[IpNetwork],
+        changed: &[Change<'_, Path>],
         Stirred { gone, bent, .. }: &Stirred,
     ) -> Option<Plan> {
         let links = &self.view.links;
         let (old, new) = (Rules::new(&self.view.known, links), Rules::new(known, links));
         let mut plan = Plan::default();
-        let is_as_before =
-            |prefix: &&IpNetwork| self.view.known.paths.get(prefix) == known.paths.get(prefix);
-        let only_stirred = gone.union(bent).filter(is_as_before).map(|prefix| (prefix, false));
-        for (prefix, is_changed) in changed.iter().map(|prefix| (prefix, true)).chain(only_stirred)
-        {
+        let paths = [&self.view.known.paths, &known.paths];
+        let only_stirred = gone.union(bent).filter_map(|prefix| {
+            let [before, now] = paths.map(|paths| paths.get(prefix));
+            (before == now).then_some((prefix, before, now, false))
+        });
+        let changed = changed.iter().map(|it| (&it.prefix, it.before, it.now, true));
+        for (prefix, path_before, path, is_changed) in changed.chain(only_stirred) {
             // What stands in the way of a route may have gone, and what a peer says of this node's
             // own block is a matter of its own.
             if standing.refused.contains_key(prefix)
@@ -163,9 +167,9 @@ impl Reconciler {
                 return None;
             }
             let kept = standing.kept.get(prefix);
-            let now = new.verdict(*prefix);
+            let now = new.verdict_on(*prefix, path);
             plan.added += usize::from(matches!(now, Some(Verdict::Route(_))));
-            let before = match old.verdict(*prefix) {
+            let before = match old.verdict_on(*prefix, path_before) {
                 Some(Verdict::Route(route)) => {
                     plan.removed += 1;
                     Some(route)
@@ -207,25 +211,22 @@ impl Reconciler {
 
     /// Has the kernel do it; tells whether all went as it should.
     fn carry_out(&mut self, plan: &Plan) -> bool {
-        let writes = plan.write.iter().map(kernel::write);
         // Noted before it is known whether they come into being: if the socket fails in between,
         // they are still ours.
         self.written.extend(plan.write.iter().map(|write| write.route.prefix));
-        let went_well = |outcomes: Vec<Outcome>| {
-            outcomes.into_iter().all(|outcome| match outcome {
-                Err(error) if !kernel::already_gone(&error) => {
-                    debug!("looking at everything: {error}");
-                    false
-                }
-                _ => true,
-            })
+        let well = Cell::new(true);
+        let note = |error| {
+            debug!("looking at everything: {error}");
+            well.set(false);
         };
         // First what is missing: what goes may be what carried the packets so far.
-        if !self.socket.batch(writes).is_ok_and(went_well) {
+        let done = kernel::write(&mut self.socket, &plan.write, |_, error| note(error));
+        if done.is_err() || !well.get() {
             return false;
         }
-        let deletes = plan.delete.iter().map(|route| kernel::delete(&route.into()));
-        if !self.socket.batch(deletes).is_ok_and(went_well) {
+        let deletes: Vec<KernelRoute> = plan.delete.iter().map(KernelRoute::from).collect();
+        let done = kernel::delete(&mut self.socket, &deletes, |_, error| note(error));
+        if done.is_err() || !well.get() {
             return false;
         }
         for route in &plan.delete {

@@ -47,7 +47,13 @@ pub struct Removal {
     pub kind: &'static str,
     /// Which, in iproute2's words.
     pub name: String,
-    request: Request,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    Route(KernelRoute),
+    Other(Request),
 }
 
 /// What there is to take away, in the order in which it is to go.
@@ -61,12 +67,8 @@ pub fn find(socket: &mut Socket, owned: &Owned) -> Result<Vec<Removal>, Error> {
     routes.retain(|route| owned.route(route, tunnel));
     let names = kernel::names(socket, routes.iter());
     let mut removals: Vec<Removal> = routes
-        .iter()
-        .map(|route| Removal {
-            kind: "route",
-            name: route.words(&names),
-            request: kernel::delete(route),
-        })
+        .into_iter()
+        .map(|route| Removal { kind: "route", name: route.words(&names), what: What::Route(route) })
         .collect();
     if let Some(tunnel) = tunnel {
         removals.extend(tunnel_as_it_was(tunnel, owned));
@@ -87,17 +89,17 @@ fn tunnel_as_it_was(device: &Device, owned: &Owned) -> Vec<Removal> {
         removals.push(Removal {
             kind: "link",
             name: format!("{TUNNEL} (set down, mtu {TUNNEL_MTU})"),
-            request: Request::new(
+            what: What::Other(Request::new(
                 format!("set link {TUNNEL} down mtu {TUNNEL_MTU}"),
                 0,
                 RouteNetlinkMessage::SetLink(link),
-            ),
+            )),
         });
     }
     removals.extend(ours.into_iter().map(|address| Removal {
         kind: "address",
         name: format!("{address} dev {TUNNEL}"),
-        request: tunnel::request(tunnel::Change::Remove(address), device),
+        what: What::Other(tunnel::request(tunnel::Change::Remove(address), device)),
     }));
     removals
 }
@@ -107,8 +109,15 @@ fn tunnel_as_it_was(device: &Device, owned: &Owned) -> Vec<Removal> {
 /// # Errors
 /// When the kernel refuses.
 pub fn remove(socket: &mut Socket, removal: Removal) -> Result<(), Error> {
-    match socket.request(removal.request) {
-        Err(error) if !kernel::already_gone(&error) => Err(error),
-        _ => Ok(()),
+    match removal.what {
+        What::Route(route) => {
+            let mut outcome = Ok(());
+            kernel::delete(socket, &[route], |_, error| outcome = Err(error))?;
+            outcome
+        }
+        What::Other(request) => match socket.request(request) {
+            Err(error) if !kernel::already_gone(&error) => Err(error),
+            _ => Ok(()),
+        },
     }
 }

@@ -1,23 +1,21 @@
 //! What the kernel has, and the requests that change it.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::IpNetwork;
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
+use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RoutePreference,
-    RouteScope, RouteType,
 };
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::errno::Errno;
 
 use super::diff::{KernelRoute, Write};
-use crate::desired::{Action, DesiredRoute, Device, Links, TUNNEL};
-use crate::netlink::requests::{self, NEW, show_link, show_link_number};
+use super::octets;
+use crate::desired::{Action, Device, Links, TUNNEL};
+use crate::netlink::requests::{self, show_link, show_link_number};
 use crate::netlink::{Error, Request, Socket};
 
 /// The name that the kernel gives the loopback device of every namespace.
@@ -180,18 +178,37 @@ pub(super) fn route(message: &RouteMessage) -> Option<KernelRoute> {
     })
 }
 
-/// The request that puts a route into the kernel: in one step, so that at no moment packets find no
-/// route or another's.
-pub(super) fn write(write: &Write) -> Request {
-    let Write { route, replace } = write;
-    let (verb, flags) = match replace {
-        true => ("replace", NLM_F_CREATE | NLM_F_REPLACE),
-        false => ("add", NEW),
+/// Puts routes into the kernel; says of which it refused.
+///
+/// # Errors
+/// When the socket fails: then it is not known which are there.
+pub(super) fn write(
+    socket: &mut Socket,
+    writes: &[Write],
+    refused: impl FnMut(&Write, Error),
+) -> Result<(), Error> {
+    let words = |Write { route, replace }: &Write| {
+        format!("{} route {route}", if *replace { "replace" } else { "add" })
     };
-    let message = RouteNetlinkMessage::NewRoute(route_message(route));
-    let route = route.clone();
-    let operation = fmt::from_fn(move |f| write!(f, "{verb} route {route}"));
-    Request::new_in_bulk(operation, flags, message)
+    socket.bulk(writes, octets::write, words, refused)
+}
+
+/// Deletes exactly these routes; says of which the kernel refused. That there is nothing left to
+/// delete is no refusal.
+///
+/// # Errors
+/// As [`write`].
+pub(super) fn delete(
+    socket: &mut Socket,
+    routes: &[KernelRoute],
+    mut refused: impl FnMut(&KernelRoute, Error),
+) -> Result<(), Error> {
+    let words = |route: &KernelRoute| format!("delete route {}", route.words(&BTreeMap::new()));
+    socket.bulk(routes, octets::delete, words, |route, error| {
+        if !already_gone(&error) {
+            refused(route, error);
+        }
+    })
 }
 
 /// Puts routes in the order in which the kernel takes them fastest: it keeps one record for all
@@ -202,38 +219,6 @@ pub(super) fn sort(writes: &mut [Write]) {
         Action::Blackhole => None,
         Action::Via { gateway, .. } => Some(gateway),
     });
-}
-
-/// The route as a message says it.
-pub(super) fn route_message(route: &DesiredRoute) -> RouteMessage {
-    match &route.action {
-        Action::Blackhole => requests::route(route.prefix, None).kind(RouteType::BlackHole),
-        Action::Via { gateway, index, .. } => {
-            requests::route(route.prefix, Some(*gateway)).output_interface(*index).onlink()
-        }
-    }
-    .protocol(route.protocol.into())
-    .build()
-}
-
-/// The request that deletes exactly this route.
-pub(super) fn delete(route: &KernelRoute) -> Request {
-    let mut message = requests::route(route.prefix, route.gateway)
-        .protocol(route.protocol.into())
-        .kind(route.kind)
-        .tos(route.tos)
-        // Any scope; iproute2 asks so too.
-        .scope(RouteScope::NoWhere);
-    if route.metric != 0 {
-        message = message.priority(route.metric);
-    }
-    if let Some(index) = route.index {
-        message = message.output_interface(index);
-    }
-    let route = route.clone();
-    let operation =
-        fmt::from_fn(move |f| write!(f, "delete route {}", route.words(&BTreeMap::new())));
-    Request::new_in_bulk(operation, 0, RouteNetlinkMessage::DelRoute(message.build()))
 }
 
 /// Whether a deletion failed only because there was nothing left to delete.

@@ -26,6 +26,7 @@ pub mod diff;
 mod events;
 mod forwarding;
 mod kernel;
+mod octets;
 mod pass;
 mod report;
 #[cfg(test)]

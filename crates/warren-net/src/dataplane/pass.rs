@@ -3,11 +3,12 @@
 //! Most passes are about a few destinations, and do not look at all the others: see
 //! [`change`](super::change).
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::mem;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use foldhash::HashSet;
 use ipnetwork::IpNetwork;
 use tracing::{debug, info};
 
@@ -82,7 +83,7 @@ impl Reconciler {
             packet_rules: Keeper::default(),
             view: View { known, links: Links::default() },
             standing: None,
-            written: HashSet::new(),
+            written: HashSet::default(),
             troubled: BTreeMap::new(),
             // Not the first one: that nothing was looked at yet is no problem that the log has to hear
             // the end of.
@@ -215,23 +216,21 @@ impl Reconciler {
     }
 
     fn write(&mut self, writes: &[Write], trouble: &mut Trouble) -> Result<(), Error> {
-        let requests = writes.iter().map(kernel::write);
         // Noted before it is known whether they come into being: if the socket fails in between,
         // they are still ours.
         self.written.extend(writes.iter().map(|write| write.route.prefix));
-        for (Write { route, replace }, outcome) in writes.iter().zip(self.socket.batch(requests)?) {
-            match outcome {
-                Err(error) => {
-                    trouble.routes.insert(route.prefix, error.to_string());
-                    trouble.retry = true;
-                }
-                Ok(_) if writes.len() > LOGGED => {}
-                Ok(_) if *replace => info!("route replaced: {route}"),
-                Ok(_) => info!("route added: {route}"),
-            }
-        }
+        kernel::write(&mut self.socket, writes, |Write { route, .. }, error| {
+            trouble.routes.insert(route.prefix, error.to_string());
+            trouble.retry = true;
+        })?;
         if writes.len() > LOGGED {
             info!("{} routes added or replaced", writes.len());
+            return Ok(());
+        }
+        for Write { route, replace } in writes {
+            if !trouble.routes.contains_key(&route.prefix) {
+                info!("route {}: {route}", if *replace { "replaced" } else { "added" });
+            }
         }
         Ok(())
     }
@@ -242,19 +241,17 @@ impl Reconciler {
         desired: &Desired,
         trouble: &mut Trouble,
     ) -> Result<(), Error> {
-        let requests = deletes.iter().map(kernel::delete);
-        let outcomes = self.socket.batch(requests)?;
-        for (route, outcome) in deletes.iter().zip(outcomes) {
-            match outcome {
-                Err(error) if !kernel::already_gone(&error) => trouble.refused(error.to_string()),
-                _ => {
-                    if !desired.routes.contains_key(&route.prefix) {
-                        self.written.remove(&route.prefix);
-                    }
-                    if deletes.len() <= LOGGED {
-                        info!("route deleted: {}", route.words(&BTreeMap::new()));
-                    }
-                }
+        let mut refused = HashSet::default();
+        kernel::delete(&mut self.socket, deletes, |route, error| {
+            refused.insert(route.prefix);
+            trouble.refused(error.to_string());
+        })?;
+        for route in deletes.iter().filter(|route| !refused.contains(&route.prefix)) {
+            if !desired.routes.contains_key(&route.prefix) {
+                self.written.remove(&route.prefix);
+            }
+            if deletes.len() <= LOGGED {
+                info!("route deleted: {}", route.words(&BTreeMap::new()));
             }
         }
         if deletes.len() > LOGGED {

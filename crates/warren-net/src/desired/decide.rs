@@ -57,10 +57,15 @@ impl<'a> Rules<'a> {
 
     /// What a destination should have; none if nothing is known of it, or if it needs no route.
     pub(crate) fn verdict(&self, prefix: IpNetwork) -> Option<Verdict> {
+        self.verdict_on(prefix, self.known.paths.get(&prefix))
+    }
+
+    /// The same for who knows the path to it already, if there is one.
+    pub(crate) fn verdict_on(&self, prefix: IpNetwork, path: Option<&Path>) -> Option<Verdict> {
         if self.known.blocks.contains(&prefix) {
             return self.own_block(prefix);
         }
-        self.known.paths.get(&prefix).map(|path| self.path(prefix, path))
+        path.map(|path| self.path(prefix, path))
     }
 
     /// What is wrong with the node as a whole.

@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 use netlink_packet_core::{
-    ErrorMessage, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer,
+    Emitable, ErrorMessage, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer,
     NetlinkHeader, NetlinkMessage, NetlinkPayload, Parseable,
 };
 use netlink_packet_route::RouteNetlinkMessage;
@@ -41,31 +41,9 @@ pub type Outcome = Result<Vec<RouteNetlinkMessage>, Error>;
 /// One request to the kernel, and what to call it when it fails.
 #[derive(Debug)]
 pub struct Request {
-    operation: Operation,
+    operation: Cow<'static, str>,
     flags: u16,
     message: RouteNetlinkMessage,
-}
-
-/// What a request is called when it fails.
-enum Operation {
-    Words(Cow<'static, str>),
-    /// Put into words only then: of a hundred thousand routes hardly one is refused.
-    Later(Box<dyn Display + Send>),
-}
-
-impl Display for Operation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Words(words) => f.write_str(words),
-            Self::Later(later) => later.fmt(f),
-        }
-    }
-}
-
-impl fmt::Debug for Operation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.to_string())
-    }
 }
 
 impl Request {
@@ -79,16 +57,7 @@ impl Request {
         flags: u16,
         message: RouteNetlinkMessage,
     ) -> Self {
-        Self { operation: Operation::Words(operation.into()), flags, message }
-    }
-
-    /// As [`Request::new`], with an operation that is put into words only if it fails.
-    pub fn new_in_bulk(
-        operation: impl Display + Send + 'static,
-        flags: u16,
-        message: RouteNetlinkMessage,
-    ) -> Self {
-        Self { operation: Operation::Later(Box::new(operation)), flags, message }
+        Self { operation: operation.into(), flags, message }
     }
 }
 
@@ -181,55 +150,121 @@ impl Socket {
         }
     }
 
-    /// One send. Only the last request asks to be acknowledged: the kernel carries them out in order
-    /// and answers a refusal in any case, so with the last word all is said.
+    /// Sends a request for each of `items`, as [`Socket::batch`] does, and says of which the kernel
+    /// refused. It is for many: nothing is kept of those that went well.
+    ///
+    /// `put` appends what comes behind the netlink header to the octets, and returns the message type
+    /// and the flags as in [`Request::new`]; `words` says what the request is called if it fails.
+    ///
+    /// # Errors
+    /// As [`Socket::batch`].
+    pub(crate) fn bulk<T>(
+        &mut self,
+        items: &[T],
+        put: impl Fn(&T, &mut Vec<u8>) -> (u16, u16),
+        words: impl Fn(&T) -> String,
+        mut refused: impl FnMut(&T, Error),
+    ) -> Result<(), Error> {
+        let mut bytes = Vec::new();
+        for chunk in items.chunks(BATCH) {
+            bytes.clear();
+            let first = self.sequence.wrapping_add(1);
+            for (index, item) in chunk.iter().enumerate() {
+                self.sequence = self.sequence.wrapping_add(1);
+                let start = bytes.len();
+                bytes.extend([0; NETLINK_HEADER_LEN]);
+                let (message_type, flags) = put(item, &mut bytes);
+                let acknowledge = if index + 1 == chunk.len() { NLM_F_ACK } else { 0 };
+                let mut header = NetlinkHeader::default();
+                header.length = (bytes.len() - start) as u32;
+                header.message_type = message_type;
+                header.flags = NLM_F_REQUEST | acknowledge | flags;
+                header.sequence_number = self.sequence;
+                if let Some(place) = bytes.get_mut(start..start + NETLINK_HEADER_LEN) {
+                    header.emit(place);
+                }
+                bytes.resize(bytes.len().next_multiple_of(4), 0);
+            }
+            let words_of = |index: usize| chunk.get(index).map(&words).unwrap_or_default();
+            // An answer that cannot be read is still acknowledged: one word on each is enough.
+            let mut last = None;
+            self.exchange(&bytes, first, chunk.len(), words_of, |index, answer| {
+                if let (Err(error), Some(item)) = (answer, chunk.get(index))
+                    && last.replace(index) != Some(index)
+                {
+                    refused(item, error);
+                }
+            })?;
+        }
+        Ok(())
+    }
+
     fn chunk(&mut self, requests: Vec<Request>) -> Result<Vec<Outcome>, Error> {
         let first = self.sequence.wrapping_add(1);
-        let last = requests.len() - 1;
         let mut bytes = Vec::new();
-        let mut operations = Vec::with_capacity(requests.len());
+        let count = requests.len();
+        let mut operations: Vec<Cow<'static, str>> = Vec::with_capacity(count);
         for (index, request) in requests.into_iter().enumerate() {
-            let acknowledge = if index == last { NLM_F_ACK } else { 0 };
+            let acknowledge = if index + 1 == count { NLM_F_ACK } else { 0 };
             self.append(&mut bytes, request.flags | acknowledge, request.message);
             operations.push(request.operation);
         }
-        // A failure of the socket concerns them all; it is told of the first.
-        let Some(whole) = operations.first() else { return Ok(Vec::new()) };
-        self.send(&bytes)
-            .map_err(|source| Error::Socket { operation: whole.to_string(), source })?;
-
+        let words =
+            |index: usize| operations.get(index).map(|words| words.to_string()).unwrap_or_default();
         let mut outcomes: Vec<Outcome> = operations.iter().map(|_| Ok(Vec::new())).collect();
+        self.exchange(&bytes, first, count, words, |index, answer| {
+            let Some(outcome) = outcomes.get_mut(index) else { return };
+            match (&mut *outcome, answer) {
+                (Ok(answers), Ok(answer)) => answers.push(answer),
+                (Ok(_), Err(error)) => *outcome = Err(error),
+                // The first failure stands: an answer that cannot be read is still acknowledged.
+                (Err(_), _) => {}
+            }
+        })?;
+        Ok(outcomes)
+    }
+
+    /// One send, of `count` requests whose sequence numbers begin with `first`, and what the kernel
+    /// answers to each. Only the last request asks to be acknowledged: the kernel carries them out in
+    /// order and answers a refusal in any case, so with the last word all is said.
+    fn exchange(
+        &mut self,
+        bytes: &[u8],
+        first: u32,
+        count: usize,
+        words: impl Fn(usize) -> String,
+        mut answered: impl FnMut(usize, Result<RouteNetlinkMessage, Error>),
+    ) -> Result<(), Error> {
+        // A failure of the socket concerns them all; it is told of the first.
+        let whole = fmt::from_fn(|f| f.write_str(&words(0)));
+        self.send(bytes)
+            .map_err(|source| Error::Socket { operation: whole.to_string(), source })?;
         let mut done = false;
         while !done {
-            for (header, payload) in self.receive(whole)? {
+            for (header, payload) in self.receive(&whole)? {
                 // What is left of an earlier request that failed half-way has an older number.
                 let index = header.sequence_number.wrapping_sub(first) as usize;
-                let (Some(operation), Some(outcome)) =
-                    (operations.get(index), outcomes.get_mut(index))
-                else {
+                if index >= count {
                     continue;
-                };
-                // The first failure stands: an answer that cannot be read is still acknowledged.
-                let result = match payload {
-                    Ok(NetlinkPayload::InnerMessage(message)) => {
-                        if let Ok(answer) = outcome {
-                            answer.push(message);
-                        }
-                        continue;
-                    }
+                }
+                let operation = fmt::from_fn(|f| f.write_str(&words(index)));
+                match payload {
+                    Ok(NetlinkPayload::InnerMessage(message)) => answered(index, Ok(message)),
                     Ok(NetlinkPayload::Error(answer)) => {
-                        done |= index == last;
-                        acknowledged(operation, &header, &answer)
+                        done |= index + 1 == count;
+                        if let Err(error) = acknowledged(&operation, &header, &answer) {
+                            answered(index, Err(error));
+                        }
                     }
-                    Ok(_) => continue,
-                    Err(reason) => Err(Error::Answer { operation: operation.to_string(), reason }),
-                };
-                if let (Ok(_), Err(error)) = (&outcome, result) {
-                    *outcome = Err(error);
+                    Ok(_) => {}
+                    Err(reason) => {
+                        let operation = operation.to_string();
+                        answered(index, Err(Error::Answer { operation, reason }));
+                    }
                 }
             }
         }
-        Ok(outcomes)
+        Ok(())
     }
 
     /// Asks for a whole table, filtered by what `message` names, and repeats the request for as

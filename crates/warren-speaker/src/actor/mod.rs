@@ -317,7 +317,7 @@ impl Actor {
     fn snapshots(&self) -> Vec<PeerSnapshot> {
         self.neighbors
             .iter()
-            .map(|(address, neighbor)| neighbor.snapshot(self.rib.counts(*address)))
+            .map(|(address, neighbor)| neighbor.snapshot(*address, &self.rib))
             .collect()
     }
 

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use warren_bgp::message::Family;
-use warren_bgp::rib::Counts;
+use warren_bgp::rib::Rib;
 use warren_bgp::session::{ConnectionId, Negotiated, Peer, PeerConfig, RemoteAs, State};
 
 use crate::connection::ConnectionKey;
-use crate::settings::{PeerSettings, PeerSnapshot, SpeakerConfig};
+use crate::settings::{LongLivedStale, PeerSettings, PeerSnapshot, SpeakerConfig};
 
 /// A peer and what the state machine does not know of it.
 pub(super) struct Neighbor {
@@ -107,8 +108,15 @@ impl Neighbor {
         self.connections.iter().find(|(known, _)| *known == id).map(|(_, key)| *key)
     }
 
-    pub(super) fn snapshot(&self, counts: Counts) -> PeerSnapshot {
+    pub(super) fn snapshot(&self, peer: IpAddr, rib: &Rib) -> PeerSnapshot {
         let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let counts = rib.counts(peer);
+        let (now, clock) = (Instant::now(), SystemTime::now());
+        let long_lived = self.machine.long_lived_stale().map(|(family, until)| LongLivedStale {
+            family,
+            prefixes: count(rib.stale(peer, family)),
+            until: clock + until.saturating_duration_since(now),
+        });
         PeerSnapshot {
             address: self.settings.address,
             as_number: self.as_number(),
@@ -120,6 +128,7 @@ impl Neighbor {
             prefixes_advertised: count(counts.advertised),
             refused: counts.refused,
             prefixes_stale: count(counts.stale),
+            long_lived_stale: long_lived.filter(|it| it.prefixes > 0).collect(),
             update_errors: self.machine.update_errors().clone(),
             end_of_rib: self.has_announced_all(),
             capabilities: self

@@ -165,6 +165,15 @@ impl Actor {
                 self.rib.update(address, update);
                 self.has_news = true;
             }
+            Action::LongLived(family) => {
+                self.rib.long_lived(address, family);
+                let (family, routes_kept) = (family.as_str(), self.rib.stale(address, family));
+                tracing::warn!(
+                    peer = %address, family, routes_kept,
+                    "BGP peer stays away: its routes are long-lived stale now"
+                );
+                self.has_news = true;
+            }
             Action::MarkStale(family) => {
                 self.rib.mark_stale(address, family);
                 self.has_news = true;
@@ -208,6 +217,7 @@ impl Actor {
             families = ?negotiated.families, "BGP session established"
         );
         let (peer_as, local_address) = (negotiated.peer_as, local.ip().to_canonical());
+        let long_lived = negotiated.long_lived();
         self.rib.peer_up(Session {
             peer: address,
             peer_as,
@@ -220,6 +230,7 @@ impl Actor {
             is_client: settings.route_reflector_client,
             families: negotiated.families,
             enhanced_refresh: negotiated.enhanced_refresh,
+            long_lived,
             role: negotiated.role,
         });
         if let Some(neighbor) = self.neighbors.get_mut(&address) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
+use warren_bgp::message::Family;
 
 use super::node::*;
 use crate::*;
@@ -139,9 +140,31 @@ async fn what_the_restarted_speaker_does_not_announce_again_goes() {
 #[tokio::test]
 async fn a_speaker_that_stays_away_loses_its_routes_after_its_restart_time() {
     let restart_time = RestartTime::from_secs(1).unwrap();
-    let (mut one, two) = pair(Some(GracefulRestart { restart_time, notification: true })).await;
+    let (mut one, two) = pair(Some(GracefulRestart { restart_time, ..Default::default() })).await;
     two.kill();
     one.until_routes(&[]).await;
+}
+
+#[tokio::test]
+async fn with_a_long_lived_stale_time_they_stay_and_the_snapshot_says_for_how_long() {
+    let restart_time = RestartTime::from_secs(0).unwrap();
+    let long_lived = StaleTime::from_secs(3600).unwrap();
+    let graceful_restart = GracefulRestart { restart_time, long_lived, ..Default::default() };
+    let (mut one, two) = pair(Some(graceful_restart)).await;
+    let (listen, address) = (two.node.speaker.listening(), two.node.address);
+    two.kill();
+    let away = one.until_peer(address, "away", |peer| peer.state != State::Established).await;
+    let [kept] = away.long_lived_stale[..] else { panic!("{away:?}") };
+    assert_eq!((kept.family, kept.prefixes), (Family::Ipv4Unicast, 2));
+    let left = kept.until.duration_since(away.since).unwrap();
+    assert!(left > HOUR / 2 && left <= HOUR + HOUR / 2, "{left:?}");
+    // One prefix is announced again, the other one is not.
+    let again = Mortal::start(restarted(listen, HOUR), &["10.2.0.64/26"]).await;
+    let settings =
+        PeerSettings { graceful_restart: Some(graceful_restart), ..one.as_peer_of(&again.node) };
+    again.node.speaker.set_peers(vec![settings]);
+    one.until_routes(&[("10.2.0.64/26", address)]).await;
+    one.until_peer(address, "back", |peer| is_up(peer) && peer.long_lived_stale.is_empty()).await;
 }
 
 #[tokio::test]

@@ -7,7 +7,9 @@ use std::time::Duration;
 use tracing::{info, warn};
 use warren_bfd::Change;
 use warren_bgp::policy::ImportPolicy;
-use warren_speaker::{BfdDown, GracefulRestart, PeerSettings, PeerTemplate, RestartTime};
+use warren_speaker::{
+    BfdDown, GracefulRestart, PeerSettings, PeerTemplate, RestartTime, StaleTime,
+};
 
 use super::super::bfd;
 use super::Agent;
@@ -58,7 +60,7 @@ impl Agent {
             distance: peer.distance,
             max_prefixes: peer.max_prefixes,
             shutdown: peer.shutdown.clone(),
-            graceful_restart: graceful_restart(&self.config),
+            graceful_restart: graceful_restart(&self.config, peer.long_lived),
             local_as: peer.local_as,
             route_reflector_client: peer.route_reflector_client,
             role: peer.role,
@@ -128,10 +130,13 @@ impl Agent {
     }
 }
 
-fn graceful_restart(config: &Config) -> Option<GracefulRestart> {
+fn graceful_restart(config: &Config, long_lived: Option<StaleTime>) -> Option<GracefulRestart> {
     let wanted = config.graceful_restart;
     wanted.enabled.then(|| GracefulRestart {
         restart_time: RestartTime::from_secs(wanted.restart_time_seconds).unwrap_or_default(),
         notification: wanted.notification,
+        long_lived: long_lived.unwrap_or_else(|| {
+            StaleTime::from_secs(wanted.long_lived_stale_time_seconds).unwrap_or_default()
+        }),
     })
 }

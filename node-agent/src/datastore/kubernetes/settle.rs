@@ -138,6 +138,7 @@ fn peers(config: &Config, name: &str, cluster: &Cluster, own: Option<IpAddr>) ->
             shutdown: None,
             local_as: None,
             route_reflector_client: false,
+            long_lived: None,
             role: None,
             policy: Arc::default(),
         })

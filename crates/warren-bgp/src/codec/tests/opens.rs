@@ -1,6 +1,6 @@
 use super::super::open::{decode, encode, encode_capabilities};
 use super::{body, message, told};
-use crate::message::{Capability, Family, GracefulRestart, Open};
+use crate::message::{Capability, Family, GracefulRestart, LongLived, Open};
 
 /// Version, AS 64512, hold time 90, 10.0.0.1, then the parameters with their length.
 fn open(parameters: &[u8]) -> Vec<u8> {
@@ -76,8 +76,36 @@ fn graceful_restart_is_read_and_written() {
 }
 
 #[test]
+fn long_lived_graceful_restart_is_read_and_written() {
+    // IPv4 went on, an hour; IPv6 did not, as long as can be; a family that is not ours, and one of nobody;
+    // the bits that are reserved mean nothing.
+    let octets = [
+        [0, 1, 1, 0x80, 0x00, 0x0e, 0x10],
+        [0, 2, 1, 0x7f, 0xff, 0xff, 0xff],
+        [0, 25, 70, 0x80, 0, 0, 1],
+        [0x33, 0x33, 9, 0x80, 0, 0, 1],
+    ]
+    .concat();
+    let parameters = [&[2, 30, 71, 28][..], &octets].concat();
+    let tuple = |family, forwarding, stale_time| LongLived { family, forwarding, stale_time };
+    let expected = [Capability::LongLivedGracefulRestart(vec![
+        tuple(Family::Ipv4Unicast, true, 3600),
+        tuple(Family::Ipv6Unicast, false, 0xff_ffff),
+    ])];
+    let read = decode(body(&open(&parameters))).unwrap();
+    assert_eq!(read.capabilities, expected);
+    let written = encode(&read).unwrap();
+    assert_eq!(written[31..33], [71, 14]);
+    assert_eq!(written[33..40], octets[..7]);
+    assert_eq!(decode(body(&written)).unwrap().capabilities, expected);
+    // One that keeps the routes of others only, as BIRD does.
+    let read = decode(body(&open(&[2, 2, 71, 0]))).unwrap();
+    assert_eq!(read.capabilities, [Capability::LongLivedGracefulRestart(vec![])]);
+}
+
+#[test]
 fn a_capability_that_is_not_used_keeps_its_value() {
-    let cases: [(&[u8], Capability); 4] = [
+    let cases: [(&[u8], Capability); 6] = [
         // Link-local next hops, which the package knows.
         (&[77, 0], Capability::Other { code: 77, value: vec![] }),
         // A family that this speaker does not know, and one that nobody knows.
@@ -85,6 +113,11 @@ fn a_capability_that_is_not_used_keeps_its_value() {
         (&[1, 4, 0x33, 0x33, 0, 9], Capability::Other { code: 1, value: vec![0x33, 0x33, 0, 9] }),
         // A length that it cannot have.
         (&[65, 2, 1, 2], Capability::Other { code: 65, value: vec![1, 2] }),
+        (&[71, 1, 0], Capability::Other { code: 71, value: vec![0] }),
+        (
+            &[71, 8, 0, 1, 1, 0x80, 0, 0, 9, 0],
+            Capability::Other { code: 71, value: vec![0, 1, 1, 0x80, 0, 0, 9, 0] },
+        ),
     ];
     for (octets, capability) in cases {
         let mut parameters = vec![2, octets.len() as u8];

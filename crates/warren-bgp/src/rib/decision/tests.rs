@@ -34,6 +34,22 @@ fn assert_first_wins(why: &str, paths: Vec<Path>) {
 // One test for each step, in their order: in every one the loser would win by all later steps.
 
 #[test]
+fn before_all_others_what_is_kept_for_long_loses() {
+    let stale = |last, preference| {
+        path(internal(last), |a| {
+            a.communities = vec![LLGR_STALE];
+            a.local_pref = Some(preference);
+        })
+    };
+    let fresh = path(internal(9), |a| {
+        a.local_pref = Some(1);
+        a.as_path = sequence(&[1, 2, 3]);
+    });
+    assert_first_wins("RFC 9494, 4.4", vec![fresh, stale(1, 300), stale(2, 200)]);
+    assert_first_wins("among themselves", vec![stale(2, 300), stale(1, 200)]);
+}
+
+#[test]
 fn first_the_highest_local_pref_wins() {
     assert_first_wins(
         "9.1.1 and 9.1.2",

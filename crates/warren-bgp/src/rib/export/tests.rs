@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::message::{AsPathSegment, ExtendedCommunity, Family, UnknownAttribute};
-use crate::policy::{Match, Operation, Rule};
+use crate::policy::{LLGR_STALE, Match, Operation, Rule};
 use crate::rib::tests::{LOCAL, attributes, external, internal};
 
 fn path(from: Session, change: impl FnOnce(&mut Attributes)) -> Path {
@@ -43,6 +43,16 @@ fn an_own_route_has_this_node_as_next_hop() {
     assert_eq!(told.next_hop.to_string(), LOCAL);
     assert_eq!(told.as_path, [sequence(&[64512])]);
     assert_eq!((told.local_pref, told.med), (None, None));
+}
+
+#[test]
+fn what_is_kept_for_long_is_told_as_such_and_only_to_those_who_know_what_it_is() {
+    let stale = path(internal(1), |a| a.communities = vec![7, LLGR_STALE]);
+    for to in [external(3, 65000), Session { is_client: true, ..internal(3) }] {
+        assert_eq!(learned(&stale, &to), None);
+        let told = learned(&stale, &Session { long_lived: true, ..to });
+        assert_eq!(told.unwrap().communities, [7, LLGR_STALE]);
+    }
 }
 
 #[test]

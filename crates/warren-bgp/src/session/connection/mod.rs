@@ -271,6 +271,9 @@ impl Connection {
             let (swept, kept) = shared.stale.keep(now, ending, restart.as_ref());
             shared.actions.extend(swept.into_iter().map(Action::Sweep));
             shared.actions.push(Action::Down { reason: reason.clone(), kept });
+            // A restart time of 0 is over at once (RFC 9494, 4.2).
+            let expired = shared.stale.expire(now);
+            shared.actions.extend(expired);
         }
         shared.last_error = Some(reason);
         self.reset();

@@ -5,6 +5,7 @@ mod bfd;
 mod collision;
 mod errors;
 mod extended;
+mod long_lived;
 mod pair;
 mod property;
 mod refresh;
@@ -85,6 +86,7 @@ fn short(actions: &[Action]) -> Vec<String> {
             Action::Down { kept, .. } if kept.is_empty() => "down".to_owned(),
             Action::Down { .. } => "down, kept".to_owned(),
             Action::Sweep(_) => "sweep".to_owned(),
+            Action::LongLived(_) => "long-lived".to_owned(),
             Action::MarkStale(_) => "stale".to_owned(),
             Action::Update(_) => "update".to_owned(),
             Action::Refresh(_) => "refresh".to_owned(),

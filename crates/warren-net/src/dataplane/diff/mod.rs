@@ -4,9 +4,10 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use foldhash::HashSet;
 use ipnetwork::IpNetwork;
 use netlink_packet_route::route::RouteType;
 use warren_types::pool::{self, Pool};

@@ -57,7 +57,7 @@ fn desired(routes: &[DesiredRoute]) -> Desired {
 }
 
 fn difference(desired: &Desired, table: &[KernelRoute], settled: bool) -> Difference {
-    let (pools, written) = (pools(), HashSet::new());
+    let (pools, written) = (pools(), HashSet::default());
     let tunnel = Some(TUNNEL_INDEX);
     let realm = Realm { protocol: OURS, settled, pools: &pools, tunnel, written: &written };
     diff(desired, table.to_vec(), &realm)
@@ -160,7 +160,7 @@ fn only_what_is_ours_is_swept_and_only_once_the_paths_are_complete() {
 #[test]
 fn what_this_process_wrote_goes_even_after_its_pool_went() {
     let old = there(&blackhole("10.9.0.0/26"));
-    let written = [old.prefix].into();
+    let written = HashSet::from_iter([old.prefix]);
     let realm =
         Realm { protocol: OURS, settled: true, pools: &[], tunnel: None, written: &written };
     assert_eq!(diff(&desired(&[]), vec![old.clone()], &realm).delete, [old]);
@@ -250,7 +250,7 @@ proptest! {
         settled in any::<bool>(),
     ) {
         let desired = desired(&routes);
-        let (pools, written) = (pools(), HashSet::new());
+        let (pools, written) = (pools(), HashSet::default());
         let tunnel = Some(TUNNEL_INDEX);
         let realm = Realm { protocol: OURS, settled, pools: &pools, tunnel, written: &written };
         let mut after = table.clone();

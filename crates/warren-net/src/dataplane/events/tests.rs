@@ -1,7 +1,8 @@
-use std::collections::HashSet;
 use std::sync::Arc;
 
+use foldhash::HashSet;
 use ipnetwork::IpNetwork;
+use netlink_packet_core::Parseable;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
@@ -57,7 +58,7 @@ fn matters(view: &View, message: &RouteNetlinkMessage) -> bool {
 }
 
 fn stirred_by(view: &View, message: &RouteNetlinkMessage, flags: u16) -> Stirred {
-    let written = HashSet::new();
+    let written = HashSet::default();
     let realm = Realm {
         protocol: view.known.route_protocol,
         settled: view.known.settled,
@@ -73,7 +74,10 @@ fn stirred_by(view: &View, message: &RouteNetlinkMessage, flags: u16) -> Stirred
 
 fn route(prefix: &str, gateway: &str, index: u32, protocol: u8) -> RouteMessage {
     let action = Action::Via { gateway: gateway.parse().unwrap(), device: Arc::from(""), index };
-    kernel::route_message(&DesiredRoute { prefix: net(prefix), action, protocol })
+    let route = DesiredRoute { prefix: net(prefix), action, protocol };
+    let mut octets = Vec::new();
+    crate::dataplane::octets::write(&Write { route, replace: false }, &mut octets);
+    RouteMessage::parse(&octets).unwrap()
 }
 
 fn link(index: u32, name: &str, mtu: u32, up: bool) -> LinkMessage {
@@ -181,7 +185,7 @@ fn what_the_dataplanes_own_socket_does_is_not_heard_and_what_another_does_is() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let mut own = crate::netlink::Socket::open().unwrap();
         let mut other = crate::netlink::Socket::open().unwrap();
-        let (view, written) = (view(), HashSet::new());
+        let (view, written) = (view(), HashSet::default());
         let realm =
             Realm { protocol: 12, settled: true, pools: &[], tunnel: None, written: &written };
         let wanted = |block: &str| DesiredRoute {
@@ -192,16 +196,20 @@ fn what_the_dataplanes_own_socket_does_is_not_heard_and_what_another_does_is() {
         let (path, block) = (wanted("172.16.103.64/26"), wanted("172.16.52.128/26"));
         let heard = runtime.block_on(async {
             let mut events = Events::open(own.port().unwrap()).unwrap();
-            let add = |route: &DesiredRoute| {
-                kernel::write(&Write { route: route.clone(), replace: false })
+            let add = |socket: &mut crate::netlink::Socket, route: &DesiredRoute| {
+                let write = Write { route: route.clone(), replace: false };
+                kernel::write(socket, &[write], |_, error| panic!("{error}")).unwrap();
+            };
+            let delete = |socket: &mut crate::netlink::Socket, route: &DesiredRoute| {
+                kernel::delete(socket, &[route.into()], |_, error| panic!("{error}")).unwrap();
             };
             for socket in [&mut own, &mut other] {
                 // Not the route that there should be: that would matter too.
-                socket.request(add(&block)).unwrap();
-                socket.request(kernel::delete(&(&block).into())).unwrap();
+                add(socket, &block);
+                delete(socket, &block);
             }
-            own.request(add(&path)).unwrap();
-            own.request(kernel::delete(&(&path).into())).unwrap();
+            add(&mut own, &path);
+            delete(&mut own, &path);
             let patience = std::time::Duration::from_secs(30);
             tokio::time::timeout(patience, events.relevant(&view, &realm)).await
         });
@@ -221,16 +229,16 @@ fn lost_events_are_a_reason_to_look() {
             let action = Action::Blackhole;
             let prefix = IpNetwork::new(address.into(), 32).unwrap();
             let route = DesiredRoute { prefix, action, protocol: 4 };
-            kernel::write(&Write { route, replace: false })
+            Write { route, replace: false }
         });
-        let (view, written) = (view(), HashSet::new());
+        let strangers: Vec<Write> = strangers.collect();
+        let (view, written) = (view(), HashSet::default());
         let realm =
             Realm { protocol: 12, settled: true, pools: &[], tunnel: None, written: &written };
         let looked = runtime.block_on(async {
             let mut events = Events::open(0).unwrap();
-            for outcome in socket.batch(strangers).unwrap() {
-                outcome.unwrap();
-            }
+            let refused = |_: &Write, error| panic!("{error}");
+            kernel::write(&mut socket, &strangers, refused).unwrap();
             let patience = std::time::Duration::from_secs(30);
             tokio::time::timeout(patience, events.relevant(&view, &realm)).await
         });
