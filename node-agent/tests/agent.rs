@@ -16,23 +16,21 @@ use std::io::{Read, Write};
 use std::process::Command;
 use std::time::Duration;
 
+use running::config::node1;
 use running::{Namespace, agent};
 
-const CONFIG: &str = "
-node: {name: node1, address: 192.168.0.176}
-listenPort: 179
-pools:
-- {cidr: 172.16.0.0/16, encapsulation: None}
-blocks: [172.16.52.128/26]
+const CONFIG: &str = node1!(
+    "listenPort: 179
 peers:
 - {address: 192.168.0.146, name: node2, passive: true}
-";
+"
+);
 
 #[test]
 fn a_typo_in_the_configuration_is_named_with_its_line_and_ends_the_start() {
     let namespace = Namespace::new();
     let output = namespace.refused(&CONFIG.replace("listenPort", "listenprt"));
-    assert!(output.contains("listenprt") && output.contains("line 3"), "{output}");
+    assert!(output.contains("listenprt") && output.contains("line 5"), "{output}");
 }
 
 #[test]

@@ -15,6 +15,7 @@
 
 mod callers;
 mod crowd;
+mod damage;
 mod engines;
 mod faults;
 mod kills;

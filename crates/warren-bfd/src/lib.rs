@@ -16,6 +16,7 @@
 //! priority. Neither queue can fill: a command is a whole new state or a question, and an event
 //! needs a session that came or went.
 
+mod address;
 mod driver;
 pub mod engine;
 pub mod packet;
@@ -23,6 +24,7 @@ pub mod session;
 mod snapshot;
 mod sys;
 
+pub use address::ip;
 pub use driver::{Bfd, Events, StartError, start};
 pub use engine::{Event, Hops, Key, Settings};
 pub use session::{Cause, Change, Timing};

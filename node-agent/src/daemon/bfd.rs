@@ -5,8 +5,7 @@ use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 use nix::ifaddrs::getifaddrs;
-use nix::sys::socket::SockaddrStorage;
-use warren_bfd::{Hops, Key, Settings};
+use warren_bfd::{Hops, Key, Settings, ip};
 
 use crate::datastore::Bfd;
 
@@ -64,11 +63,6 @@ pub fn networks() -> Vec<IpNetwork> {
             IpNetwork::with_netmask(address, mask).ok()
         })
         .collect()
-}
-
-fn ip(address: &SockaddrStorage) -> Option<IpAddr> {
-    let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
-    v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
 }
 
 #[cfg(test)]

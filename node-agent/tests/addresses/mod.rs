@@ -12,16 +12,14 @@ use warren_types::report::{Command, Phase, Report};
 use warren_types::run_dir::RunDir;
 use warren_types::wishes::Wishes;
 
+use crate::running::config::node1;
 use crate::running::{Namespace, wait};
 
-const CONFIG: &str = "
-node: {name: node1, address: 192.168.0.176}
-pools:
-- {cidr: 172.16.0.0/16, encapsulation: None}
-blocks: [172.16.52.128/26]
-ipam: {lowWater: 63}
+const CONFIG: &str = node1!(
+    "ipam: {lowWater: 63}
 metrics: {listen: 127.0.0.1:9091}
-";
+"
+);
 
 /// What a plugin does for its pod's address.
 fn allocate(run_dir: &RunDir, container: &str) -> Vec<Record> {

@@ -5,25 +5,20 @@ mod load;
 
 use serde_json::Value;
 
+use crate::running::config::{node1, node2};
 use crate::running::{Namespace, Running};
 
-const A: &str = "
-node: {name: node1, address: 192.168.0.176}
-pools:
-- {cidr: 172.16.0.0/16, encapsulation: None}
-blocks: [172.16.52.128/26]
-peers:
+const A: &str = node1!(
+    "peers:
 - {address: 192.168.0.146, name: node2}
-";
+"
+);
 
-const B: &str = "
-node: {name: node2, address: 192.168.0.146}
-pools:
-- {cidr: 172.16.0.0/16, encapsulation: None}
-blocks: [172.16.7.0/26]
-peers:
+const B: &str = node2!(
+    "peers:
 - {address: 192.168.0.176, name: node1}
-";
+"
+);
 
 const NO_BFD: &str = "bfd: {enabled: false}\n";
 

@@ -2,18 +2,16 @@
 
 use std::process::Command;
 
+use crate::running::config::node1;
 use crate::running::{Namespace, agent};
 
 /// The peer's address is at the other end of the cable, in the same namespace: whoever connects there
 /// reaches the agent itself.
-const CONFIG: &str = "
-node: {name: node1, address: 192.168.0.176}
-pools:
-- {cidr: 172.16.0.0/16, encapsulation: None}
-blocks: [172.16.52.128/26]
-peers:
+const CONFIG: &str = node1!(
+    "peers:
 - {address: 192.168.0.146, name: node2, passive: true}
-";
+"
+);
 
 fn doctor(namespace: &Namespace, more: &[&str]) -> (Option<i32>, String) {
     let output = namespace.within(|| {

@@ -2,26 +2,21 @@
 
 use serde_json::Value;
 
+use crate::running::config::{node1, node2};
 use crate::running::{Namespace, Running};
 
-const A: &str = "
-node: {name: node1, address: 192.168.0.176}
-pools:
-- {cidr: 172.16.0.0/16, encapsulation: None}
-blocks: [172.16.52.128/26]
-peers:
+const A: &str = node1!(
+    "peers:
 - {address: 192.168.0.0/24, name: rack, asNumber: internal, password: secret, ttlSecurity: 1}
-";
+"
+);
 
-const B: &str = "
-node: {name: node2, address: 192.168.0.146}
-gracefulRestart: {restartTimeSeconds: 5}
-pools:
-- {cidr: 172.16.0.0/16, encapsulation: None}
-blocks: [172.16.7.0/26]
+const B: &str = node2!(
+    "gracefulRestart: {restartTimeSeconds: 5}
 peers:
 - {address: 192.168.0.176, name: node1, password: secret, ttlSecurity: 1}
-";
+"
+);
 
 #[test]
 fn a_neighbour_of_a_prefix_is_there_while_it_is_and_its_routes_outlive_it_by_its_restart_time() {
@@ -108,7 +103,7 @@ fn bfd_of_a_neighbour_ends_when_it_is_forgotten_and_begins_anew_when_it_is_back(
         peer["bfd"] == "Up" && peer["bfdSession"]["cameUp"] == 2
     });
     // Where no template is left there is no BFD either.
-    one.reload(&A.replace("- {address", "# - {address").replace("peers:", "peers: []"));
+    one.reload(node1!(""));
     one.eventually("no neighbour", |status| status["peers"].as_array().is_some_and(Vec::is_empty));
     two.eventually("the end of BFD", |status| status["peers"][0]["bfd"] == "Down");
 }

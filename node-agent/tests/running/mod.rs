@@ -1,5 +1,7 @@
 //! An agent that runs in a network namespace of its own.
 
+pub mod config;
+
 use std::fs::File;
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};

@@ -12,6 +12,7 @@ use nix::sys::socket::{
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::address::ip;
 use crate::engine::{Datagram, Hops, Key};
 
 /// How often an address that could not be had is tried again.
@@ -145,9 +146,4 @@ fn receive(socket: &Socket, hops: Hops, take: &mut impl FnMut(&Datagram<'_>)) ->
         take(&Datagram { from, hops, ttl, interface, payload });
     }
     Ok(())
-}
-
-fn ip(address: &SockaddrStorage) -> Option<IpAddr> {
-    let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
-    v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
 }

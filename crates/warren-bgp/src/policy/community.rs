@@ -1,9 +1,10 @@
-//! Communities: what a route is marked with (RFC 1997, RFC 8092).
+//! Communities: what a route is marked with (RFC 1997, RFC 4360, RFC 8092).
 
 use std::fmt;
 use std::str::FromStr;
 
-use crate::message::{Attributes, LargeCommunity};
+use super::extended;
+use crate::message::{Attributes, ExtendedCommunity, LargeCommunity};
 
 /// GRACEFUL_SHUTDOWN (RFC 8326, 5): the path will go away soon.
 pub const GRACEFUL_SHUTDOWN: u32 = 0xFFFF_0000;
@@ -29,13 +30,16 @@ const WELL_KNOWN: [(&str, u32); 6] = [
     ("NO_EXPORT_SUBCONFED", NO_EXPORT_SUBCONFED),
 ];
 
-/// A community of either kind. In text `64512:7`, `64512:1:2`, or a well-known one's name.
+/// A community of any kind. In text `64512:7`, `64512:1:2`, a well-known one's name, or an extended one:
+/// `rt:64512:100`, `ro:192.0.2.1:5` or its eight octets, `0x0002fc0000000064`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Community {
     /// Of COMMUNITIES (RFC 1997).
     Standard(u32),
     /// Of LARGE_COMMUNITY (RFC 8092).
     Large(LargeCommunity),
+    /// Of EXTENDED_COMMUNITIES (RFC 4360).
+    Extended(ExtendedCommunity),
 }
 
 impl Community {
@@ -44,6 +48,7 @@ impl Community {
         match self {
             Self::Standard(value) => attributes.communities.contains(&value),
             Self::Large(value) => attributes.large_communities.contains(&value),
+            Self::Extended(value) => attributes.extended_communities.contains(&value),
         }
     }
 
@@ -55,6 +60,7 @@ impl Community {
         match self {
             Self::Standard(value) => attributes.communities.push(value),
             Self::Large(value) => attributes.large_communities.push(value),
+            Self::Extended(value) => attributes.extended_communities.push(value),
         }
     }
 }
@@ -67,6 +73,7 @@ impl fmt::Display for Community {
                 None => write!(f, "{}:{}", value >> 16, value & 0xFFFF),
             },
             Self::Large(LargeCommunity(global, one, two)) => write!(f, "{global}:{one}:{two}"),
+            Self::Extended(value) => value.fmt(f),
         }
     }
 }
@@ -75,8 +82,8 @@ impl fmt::Display for Community {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is no community: write two numbers up to 65535 (64512:7), three up to 4294967295 \
-     (64512:1:2), or one of GRACEFUL_SHUTDOWN, LLGR_STALE, NO_LLGR, NO_EXPORT, NO_ADVERTISE and \
-     NO_EXPORT_SUBCONFED"
+     (64512:1:2), an extended one (rt:64512:100, ro:192.0.2.1:5, or 0x and its 16 digits), or one of \
+     GRACEFUL_SHUTDOWN, LLGR_STALE, NO_LLGR, NO_EXPORT, NO_ADVERTISE and NO_EXPORT_SUBCONFED"
 )]
 pub struct NoCommunity(String);
 
@@ -87,13 +94,12 @@ impl FromStr for Community {
         if let Some((_, value)) = WELL_KNOWN.iter().find(|(name, _)| *name == text) {
             return Ok(Self::Standard(*value));
         }
+        if let Some(value) = extended::parse(text) {
+            return Ok(Self::Extended(value));
+        }
         let wrong = || NoCommunity(text.to_owned());
-        let parts: Vec<u32> = text
-            .split(':')
-            // The standard library would take "+7".
-            .map(|part| part.bytes().all(|c| c.is_ascii_digit()).then(|| part.parse().ok())?)
-            .collect::<Option<_>>()
-            .ok_or_else(wrong)?;
+        let parts: Vec<u32> =
+            text.split(':').map(extended::decimal).collect::<Option<_>>().ok_or_else(wrong)?;
         match *parts.as_slice() {
             [high @ 0..=0xFFFF, low @ 0..=0xFFFF] => Ok(Self::Standard(high << 16 | low)),
             [global, one, two] => Ok(Self::Large(LargeCommunity(global, one, two))),
@@ -116,6 +122,7 @@ mod tests {
             ("LLGR_STALE", Community::Standard(65535 << 16 | 6)),
             ("NO_LLGR", Community::Standard(65535 << 16 | 7)),
             ("4200000000:0:4294967295", Community::Large(LargeCommunity(4_200_000_000, 0, !0))),
+            ("rt:64512:100", Community::Extended(ExtendedCommunity(0x0002_fc00_0000_0064))),
         ] {
             assert_eq!(text.parse(), Ok(value));
             assert_eq!(value.to_string(), text);
@@ -125,7 +132,10 @@ mod tests {
 
     #[test]
     fn what_is_no_community_is_refused_by_its_text() {
-        for text in ["", "7", "65536:1", "1:65536", "1:2:3:4", "1:-2", "+1:2", "1::2", "no-such"] {
+        for text in [
+            "", "7", "65536:1", "1:65536", "1:2:3:4", "1:-2", "+1:2", "1::2", "no-such", "rt:1",
+            "0x1",
+        ] {
             let error = text.parse::<Community>().unwrap_err().to_string();
             assert!(error.starts_with(&format!("{text:?} is no community")), "{error}");
         }
@@ -135,11 +145,13 @@ mod tests {
     #[test]
     fn a_route_is_marked_once() {
         let mut attributes = Attributes::via([192, 0, 2, 1].into());
-        for community in ["64512:7", "64512:7", "64512:1:2", "64512:1:2"] {
+        for community in ["64512:7", "64512:1:2", "rt:64512:1"].repeat(2) {
             let community: Community = community.parse().unwrap();
             community.add_to(&mut attributes);
             assert!(community.is_in(&attributes));
         }
-        assert_eq!((attributes.communities.len(), attributes.large_communities.len()), (1, 1));
+        let Attributes { communities, large_communities, extended_communities, .. } = attributes;
+        assert_eq!((communities.len(), large_communities.len()), (1, 1));
+        assert_eq!(extended_communities, [ExtendedCommunity(0x0002_fc00_0000_0001)]);
     }
 }

@@ -5,6 +5,7 @@
 //! rules of its [`PeerPolicy`], comes after them and can only be stricter.
 
 mod community;
+mod extended;
 mod filter;
 mod prefix_map;
 

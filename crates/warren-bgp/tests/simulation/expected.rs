@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 use warren_bgp::rib::BestPath;
+use warren_bgp::role::Role;
 use warren_bgp::session::State;
 
 use crate::network::Side;
@@ -17,7 +18,7 @@ use crate::world::{World, pools};
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Route {
     Own,
-    Learned { as_path: Vec<u32>, from: usize, external: bool, next_hop: IpAddr },
+    Learned { as_path: Vec<u32>, otc: Option<u32>, from: usize, external: bool, next_hop: IpAddr },
 }
 
 type Routes = BTreeMap<usize, Route>;
@@ -75,22 +76,60 @@ fn best(world: &World, routes: &Routes, destination: IpNetwork, node: usize) -> 
 /// What `from` says to `to`, if `to` takes it.
 fn told(world: &World, routes: &Routes, from: usize, to: usize) -> Option<Route> {
     let external = world.topology.is_external(from, to);
-    let (mut as_path, before, mut next_hop) = match routes.get(&from)? {
-        Route::Own => (vec![], None, address(from)),
-        Route::Learned { as_path, from, external, next_hop } => {
-            (as_path.clone(), Some((*from, *external)), *next_hop)
+    let (mut as_path, mut otc, before, mut next_hop) = match routes.get(&from)? {
+        Route::Own => (vec![], None, None, address(from)),
+        Route::Learned { as_path, otc, from, external, next_hop } => {
+            (as_path.clone(), *otc, Some((*from, *external)), *next_hop)
         }
     };
     if before.is_some_and(|(peer, was_external)| peer == to || (!external && !was_external)) {
         return None;
     }
+    let way = way(world, from, to);
+    if otc.is_some() && matches!(way, Some(Way::Up | Way::Across)) {
+        return None;
+    }
     if external {
-        as_path.insert(0, world.topology.speakers[from].as_number);
+        let asn = world.topology.speakers[from].as_number;
+        as_path.insert(0, asn);
         next_hop = address(from);
+        if matches!(way, Some(Way::Down | Way::Across)) {
+            otc = otc.or(Some(asn));
+        }
     }
     let is_refused =
         as_path.contains(&world.topology.speakers[to].as_number) || next_hop == address(to);
-    (!is_refused).then_some(Route::Learned { as_path, from, external, next_hop })
+    (!is_refused).then_some(Route::Learned { as_path, otc, from, external, next_hop })
+}
+
+/// Where a route goes, as roles have it (RFC 9234, 1.1): up to who carries everything, down to who is
+/// carried, or across.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Up,
+    Across,
+    Down,
+}
+
+fn way(world: &World, from: usize, to: usize) -> Option<Way> {
+    world.topology.role(from, to).map(|role| match role {
+        Role::Provider | Role::RouteServer => Way::Down,
+        Role::Customer | Role::RouteServerClient => Way::Up,
+        Role::Peer => Way::Across,
+    })
+}
+
+/// The route has not leaked on its way to `node`: after it went down or across, it went neither up
+/// nor across.
+fn check_way(world: &World, routes: &Routes, node: usize, destination: IpNetwork) {
+    let (mut at, mut goes_on) = (node, false);
+    while let Some(Route::Learned { from, .. }) = routes.get(&at) {
+        let way = way(world, *from, at);
+        let is_leak = goes_on && matches!(way, Some(Way::Down | Way::Across));
+        assert!(!is_leak, "{destination} has leaked from {at} on its way to {node}");
+        goes_on |= matches!(way, Some(Way::Up | Way::Across));
+        at = *from;
+    }
 }
 
 /// What the tables of all nodes are to be.
@@ -106,6 +145,7 @@ fn tables(world: &World) -> Vec<BTreeMap<IpNetwork, BestPath>> {
                 tables[*node].insert(destination, best);
             }
             follow(world, &routes, *node, destination);
+            check_way(world, &routes, *node, destination);
         }
     }
     tables

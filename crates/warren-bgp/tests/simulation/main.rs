@@ -180,6 +180,7 @@ fn it_notices_a_speaker_that_makes_mistakes() {
         Mistake::ForgetsLateComers,
         Mistake::KeepsStaleRoutes,
         Mistake::SelectsTooEarly,
+        Mistake::LeaksRoutes,
     ] {
         assert!(notices(mistake), "{mistake:?}");
     }

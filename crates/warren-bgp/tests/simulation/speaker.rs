@@ -9,6 +9,7 @@ use ipnetwork::IpNetwork;
 use warren_bgp::message::Family;
 use warren_bgp::policy::ImportPolicy;
 use warren_bgp::rib::{BestPath, PathChange, Rib, Session};
+use warren_bgp::role::LocalRole;
 use warren_bgp::session::{Action, ConnectionId, Event, HoldTime, Peer, PeerConfig, State};
 
 use crate::topology::{Identity, address, destinations, speaker};
@@ -33,6 +34,8 @@ pub(crate) enum Mistake {
     KeepsStaleRoutes,
     /// It selects routes at once after a restart, and says so.
     SelectsTooEarly,
+    /// It agrees on roles and does not go by them.
+    LeaksRoutes,
 }
 
 /// What the network is to do for a speaker.
@@ -98,7 +101,13 @@ impl Speaker {
         }
     }
 
-    pub(crate) fn add_peer(&mut self, peer: usize, peer_as: u32, passive: bool, seed: u64) {
+    pub(crate) fn add_peer(
+        &mut self,
+        peer: usize,
+        (peer_as, role): (u32, Option<LocalRole>),
+        passive: bool,
+        seed: u64,
+    ) {
         let config = PeerConfig {
             local_as: self.identity.as_number,
             peer_as: peer_as.into(),
@@ -110,7 +119,7 @@ impl Speaker {
             families: vec![Family::Ipv4Unicast],
             loopback_next_hops: false,
             graceful_restart: self.identity.graceful_restart,
-            role: None,
+            role,
         };
         let mut machine = Peer::new(config, seed);
         if self.deferred_since.is_some() {
@@ -196,7 +205,7 @@ impl Speaker {
                     families: negotiated.families,
                     enhanced_refresh: negotiated.enhanced_refresh,
                     long_lived,
-                    role: negotiated.role,
+                    role: negotiated.role.filter(|_| self.mistake != Some(Mistake::LeaksRoutes)),
                 });
                 if self.mistake == Some(Mistake::ForgetsLateComers) && neighbor.ups > 1 {
                     self.rib.take_updates(from, usize::MAX);

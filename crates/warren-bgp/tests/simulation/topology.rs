@@ -1,9 +1,11 @@
 //! Who there is and who peers with whom.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use ipnetwork::IpNetwork;
+use warren_bgp::role::Role;
 use warren_bgp::session::{GracefulRestart, RestartTime, StaleTime};
 
 use crate::random::Random;
@@ -34,6 +36,8 @@ pub(crate) struct Topology {
     pub(crate) speakers: Vec<Identity>,
     /// Pairs that are configured to peer, the smaller number first; who of them is passive, if one is.
     pub(crate) sessions: Vec<(usize, usize, Option<usize>)>,
+    /// What the first of two in different systems is to the second, where that is settled.
+    roles: BTreeMap<(usize, usize), Role>,
     /// The longest way between two.
     pub(crate) latency: Duration,
     /// Octets that may be on their way through one connection before its sender waits.
@@ -80,7 +84,37 @@ impl Topology {
             .map(|(a, b)| (a, b, random.one_in(4).then(|| random.pick(&[a, b]))))
             .collect();
         let latency = Duration::from_millis(random.pick(&[1, 20, 400]));
-        Self { speakers, sessions, latency, window: random.pick(&[200, 4096, 65_536]) }
+        let window = random.pick(&[200, 4096, 65_536]);
+        let roles = BTreeMap::new();
+        let mut topology = Self { speakers, sessions, roles, latency, window };
+        if random.one_in(2) {
+            topology.draw_roles(random);
+        }
+        topology
+    }
+
+    /// Most of those in different systems agree on roles (RFC 9234); the others have none.
+    fn draw_roles(&mut self, random: &mut Random) {
+        const ROLES: [Role; 5] = [
+            Role::Provider,
+            Role::Customer,
+            Role::Peer,
+            Role::RouteServer,
+            Role::RouteServerClient,
+        ];
+        let pairs: Vec<_> = self.sessions.iter().map(|(a, b, _)| (*a, *b)).collect();
+        for (a, b) in pairs {
+            if self.is_external(a, b) && !random.one_in(4) {
+                let role = random.pick(&ROLES);
+                self.roles.insert((a, b), role);
+                self.roles.insert((b, a), role.counterpart());
+            }
+        }
+    }
+
+    /// What `a` is to `b`.
+    pub(crate) fn role(&self, a: usize, b: usize) -> Option<Role> {
+        self.roles.get(&(a, b)).copied()
     }
 
     pub(crate) fn is_external(&self, a: usize, b: usize) -> bool {

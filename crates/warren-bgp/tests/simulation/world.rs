@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use ipnetwork::IpNetwork;
 use warren_bgp::rib::BestPath;
+use warren_bgp::role::LocalRole;
 use warren_bgp::session::{ConnectionId, Event};
 
 use crate::network::{End, Network, Place, RETRANSMISSION, Segment, Side};
@@ -400,7 +401,8 @@ impl World {
         let passive = self.topology.peers(node).any(|(it, passive)| it == peer && passive);
         let (peer_as, seed) = (self.topology.speakers[peer].as_number, self.random.next());
         if let Some(speaker) = &mut self.nodes[node].speaker {
-            speaker.add_peer(peer, peer_as, passive, seed);
+            let role = self.topology.role(node, peer).map(|role| LocalRole { role, strict: true });
+            speaker.add_peer(peer, (peer_as, role), passive, seed);
         }
         if !self.nodes[node].stopped.contains(&peer) {
             self.drive(node, peer, Event::ManualStart);

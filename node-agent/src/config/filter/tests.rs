@@ -17,10 +17,10 @@ fn rule(text: &str) -> Result<policy::Rule, String> {
 fn every_key_of_a_rule_is_read() {
     let read = rule(
         "action: Accept, matchOperator: NotIn, cidr: 10.0.0.0/8, prefixLength: {min: 24, max: 26}, \
-         source: RemotePeers, peerType: eBGP, communities: {values: ['64512:7', '1:2:3']}, \
-         asPathPrefix: [65000, 65001], priority: 1024, operations: [\
-         {addCommunity: {value: NO_EXPORT}}, {prependASPath: {prefix: [65000]}}, \
-         {setLocalPreference: {value: 200}}, {setMED: {value: 5}}, {setPriority: {value: 7}}]",
+         source: RemotePeers, peerType: eBGP, \
+         communities: {values: ['64512:7', '1:2:3', 'rt:64512:100']}, asPathPrefix: [65000, 65001], priority: 1024, operations: [\
+         {addCommunity: {value: NO_EXPORT}}, {addCommunity: {value: 'ro:1:2'}}, \
+         {prependASPath: {prefix: [65000]}}, {setLocalPreference: {value: 200}}, {setMED: {value: 5}}, {setPriority: {value: 7}}]",
     );
     let community = |text: &str| text.parse::<Community>().unwrap();
     let expected = policy::Rule {
@@ -33,12 +33,13 @@ fn every_key_of_a_rule_is_read() {
             }),
             remote_peers: true,
             peer_type: Some(policy::PeerType::EBgp),
-            communities: vec![community("64512:7"), community("1:2:3")],
+            communities: ["64512:7", "1:2:3", "rt:64512:100"].map(community).to_vec(),
             as_path_prefix: vec![65000, 65001],
             priority: Some(1024),
         },
         action: policy::Action::Accept(vec![
             Op::AddCommunity(community("NO_EXPORT")),
+            Op::AddCommunity(community("ro:1:2")),
             Op::PrependAsPath(vec![65000]),
             Op::SetLocalPreference(200),
             Op::SetMed(5),
