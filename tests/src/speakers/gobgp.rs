@@ -118,6 +118,9 @@ passive-mode = {passive}",
         if session.restart_time.is_some() {
             text.push_str("[neighbors.afi-safis.mp-graceful-restart.config]\nenabled = true\n");
         }
+        if session.add_paths {
+            text.push_str("[neighbors.afi-safis.add-paths.config]\nsend-max = 8\n");
+        }
         if let Some(limit) = session.max_prefixes {
             let _ =
                 writeln!(text, "[neighbors.afi-safis.prefix-limit.config]\nmax-prefixes = {limit}");
