@@ -5,7 +5,7 @@ use warren_bgp::codec::{
     Frame, Framer, MAX_EXTENDED_MESSAGE_LEN, MAX_MESSAGE_LEN, MessageType, UpdateContext,
     notification, open, refresh, update,
 };
-use warren_bgp::message::{Family, Update};
+use warren_bgp::message::{Family, PathIds, Update};
 
 /// The length of a message's header.
 const HEADER: usize = 19;
@@ -42,11 +42,16 @@ pub(crate) fn refresh(octets: &[u8]) {
 /// The context is drawn from the first octet.
 fn context(flags: u8) -> UpdateContext {
     let families = [(4, Family::Ipv4Unicast), (8, Family::Ipv6Unicast)];
+    let families: Vec<Family> =
+        families.iter().filter(|(bit, _)| flags & bit == 0).map(|(_, it)| *it).collect();
+    // Both ways, for what is written is read again.
+    let with_ids = if flags & 64 == 0 { Vec::new() } else { families.clone() };
     UpdateContext {
         four_octet_as: flags & 1 == 0,
         internal: flags & 2 == 0,
-        families: families.iter().filter(|(bit, _)| flags & bit == 0).map(|(_, it)| *it).collect(),
+        families,
         extended_messages: flags & 32 != 0,
+        path_ids: PathIds { received: with_ids.clone(), sent: with_ids },
         loopback_next_hops: flags & 16 != 0,
     }
 }
@@ -98,7 +103,7 @@ fn read(frames: Vec<Frame>) {
         match frame.kind {
             MessageType::Open => open(&body),
             MessageType::Update => {
-                for flags in [0, 1, 2, 32] {
+                for flags in [0, 1, 2, 32, 64] {
                     update(&[&[flags], &body[..]].concat());
                 }
             }

@@ -91,6 +91,7 @@ impl World {
             role: [None, Some(Role::Customer), Some(Role::Peer), Some(Role::Provider)]
                 [usize::from(flags >> 5 & 3)]
             .map(|role| LocalRole { role, strict: flags & 128 != 0 }),
+            add_path: true,
         };
         let mut rib = Rib::default();
         let pools: Vec<IpNetwork> = "0.0.0.0/0".parse().into_iter().collect();

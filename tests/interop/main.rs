@@ -14,6 +14,7 @@ mod matrix;
 mod meeting;
 mod messages;
 mod ours;
+mod paths;
 mod reflection;
 mod refresh;
 mod restart;
@@ -82,6 +83,7 @@ const ROWS: &[Row] = &[
         (Kind::GoBgp, NO_MARKS),
         (Kind::OpenBgpd, ONLY_ASKED),
     ]),
+    Row::all("they tell us of all their paths (add-path)", paths::of_theirs),
     Row::all("attributes of more than 4096 octets", sessions::long_attributes)
         .except(&[(Kind::GoBgp, NO_LONG), (Kind::OpenBgpd, NO_LONG)]),
     Row::all("roles, and routes for customers only", roles::roles)

@@ -66,6 +66,8 @@ pub enum Capability {
     ExtendedMessage,
     /// What the sender is to the receiver (RFC 9234, 4.1).
     Role(Role),
+    /// Several paths to one destination (RFC 7911, 4), by family.
+    AddPath(Vec<(Family, AddPath)>),
     /// Four-octet AS numbers, with the sender's own (RFC 6793, 3).
     FourOctetAs(u32),
     /// One that this speaker does not use.
@@ -75,6 +77,43 @@ pub enum Capability {
         /// Its value, as received.
         value: Vec<u8>,
     },
+}
+
+/// What a speaker does with several paths to one destination (RFC 7911, 4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddPath {
+    /// It can take them.
+    Receive = 1,
+    /// It would announce them.
+    Send = 2,
+    /// Both.
+    Both = 3,
+}
+
+impl AddPath {
+    /// The one with this number.
+    pub fn from_number(number: u8) -> Option<Self> {
+        [Self::Receive, Self::Send, Self::Both].into_iter().find(|it| *it as u8 == number)
+    }
+
+    /// Whether it can take them.
+    pub fn receives(self) -> bool {
+        self != Self::Send
+    }
+
+    /// Whether it would announce them.
+    pub fn sends(self) -> bool {
+        self != Self::Receive
+    }
+}
+
+/// The families whose prefixes have path identifiers in front of them (RFC 7911, 3).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PathIds {
+    /// In what the peer sends.
+    pub received: Vec<Family>,
+    /// In what it is sent.
+    pub sent: Vec<Family>,
 }
 
 /// What a speaker says of its restarts (RFC 4724, 3; RFC 8538, 2).
@@ -109,6 +148,9 @@ pub struct Update {
     pub withdrawn: Vec<IpNetwork>,
     /// Destinations that are reachable, each with `attributes`.
     pub announced: Vec<IpNetwork>,
+    /// The path identifier of all these destinations, where their family has them (RFC 7911, 3): with
+    /// it, and with nothing else, the sender tells its paths to one destination apart.
+    pub path_id: Option<u32>,
     /// The path attributes of `announced`; there whenever `announced` is not empty.
     pub attributes: Option<Arc<Attributes>>,
     /// The End-of-RIB marker: the sender has announced all its routes of this family (RFC 4724,

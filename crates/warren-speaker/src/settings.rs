@@ -97,6 +97,8 @@ pub struct PeerSettings {
     pub route_reflector_client: bool,
     /// What this node is to it, if it is an external peer (RFC 9234).
     pub role: Option<LocalRole>,
+    /// Whether the peer may announce several paths to one destination (RFC 7911).
+    pub add_path: bool,
 }
 
 impl PeerSettings {
@@ -127,6 +129,7 @@ impl PeerSettings {
             local_as: None,
             route_reflector_client: false,
             role: None,
+            add_path: false,
         }
     }
 }

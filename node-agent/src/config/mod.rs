@@ -251,6 +251,9 @@ pub struct PeerConfig {
     /// Whether there is no session with it unless it says that it has the other role.
     #[serde(default)]
     pub strict_role: bool,
+    /// Whether it may announce several paths to one destination (RFC 7911).
+    #[serde(default)]
+    pub add_path_receive: bool,
 }
 
 /// What this node is to a peer of another AS (RFC 9234, 3.1).

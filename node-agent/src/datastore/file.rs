@@ -115,6 +115,7 @@ fn settle(config: &Config, peer: &PeerConfig, address: IpAddr) -> Peer {
         // The configuration was checked: it is not too long.
         long_lived: peer.long_lived_stale_time_seconds.and_then(|it| StaleTime::from_secs(it).ok()),
         role: peer.role.map(|role| LocalRole { role: role.into(), strict: peer.strict_role }),
+        add_path: peer.add_path_receive,
         policy: Arc::new(policy),
     }
 }
@@ -141,5 +142,18 @@ peers:
         assert_eq!(timers.connect_retry, ConnectRetry { initial: seconds(2), max: seconds(5) });
         assert_eq!(timers.send_hold, Some(seconds(60)));
         assert_eq!(peers[1].timers, Timers::holding(30));
+    }
+
+    #[test]
+    fn several_paths_are_taken_of_those_peers_that_it_is_said_of() {
+        let text = "
+pools: [{cidr: 172.16.0.0/16}]
+peers:
+- {address: 192.168.0.1, addPathReceive: true}
+- {address: 192.168.0.2}
+";
+        let config = Config::from_text(text, "config.yaml".into()).unwrap();
+        let peers = snapshot(&config).peers;
+        assert_eq!(peers.iter().map(|it| it.add_path).collect::<Vec<_>>(), [true, false]);
     }
 }

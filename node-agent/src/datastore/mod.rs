@@ -108,6 +108,8 @@ pub struct Peer {
     pub long_lived: Option<StaleTime>,
     /// What this node is to it, if it is an external peer (RFC 9234).
     pub role: Option<LocalRole>,
+    /// Whether it may announce several paths to one destination (RFC 7911).
+    pub add_path: bool,
     /// What operators have settled for its routes.
     pub policy: Arc<PeerPolicy>,
 }

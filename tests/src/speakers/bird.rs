@@ -105,6 +105,7 @@ fn configuration(session: &Session) -> String {
         let limit = session
             .max_prefixes
             .map_or_else(String::new, |limit| format!("import limit {limit} action disable;"));
+        let paths = if session.add_paths { "add paths tx;" } else { "" };
         let export = if session.clients { "all" } else { "where source = RTS_STATIC" };
         let _ = writeln!(
             text,
@@ -117,7 +118,7 @@ fn configuration(session: &Session) -> String {
     connect retry time 2;
     error wait time 1, 2;
     {options}
-    {family} {{ import all; export {export}; next hop {next_hop}; {limit} }};
+    {family} {{ import all; export {export}; next hop {next_hop}; {limit}{paths} }};
 }}",
             their_as = session.their_as,
             our_as = session.our_as,

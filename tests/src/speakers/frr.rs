@@ -149,6 +149,9 @@ fn configuration(session: &Session) -> String {
         if session.clients {
             option("route-reflector-client".to_owned());
         }
+        if session.add_paths {
+            option("addpath-tx-all-paths".to_owned());
+        }
         if let Some(limit) = session.max_prefixes {
             option(format!("maximum-prefix {limit}"));
         }

@@ -128,6 +128,9 @@ passive-mode = {passive}",
                  restart-time = {time}"
             );
         }
+        if session.add_paths {
+            text.push_str("[neighbors.afi-safis.add-paths.config]\nsend-max = 8\n");
+        }
         if let Some(limit) = session.max_prefixes {
             let _ =
                 writeln!(text, "[neighbors.afi-safis.prefix-limit.config]\nmax-prefixes = {limit}");

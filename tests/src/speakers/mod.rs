@@ -101,6 +101,8 @@ pub struct Session {
     pub communities: u16,
     /// Whether it can do enhanced route refresh (RFC 7313), where it does not anyway.
     pub enhanced_refresh: bool,
+    /// Whether it tells us of all its paths to a destination (RFC 7911).
+    pub add_paths: bool,
     /// Whether it gives us up when BFD does (RFC 5882); only for those that have BFD.
     pub bfd: bool,
 }
@@ -124,6 +126,7 @@ impl Session {
             role: None,
             communities: 0,
             enhanced_refresh: false,
+            add_paths: false,
             bfd: false,
         }
     }

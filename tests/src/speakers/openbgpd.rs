@@ -91,6 +91,9 @@ fn configuration(session: &Session) -> String {
         if session.enhanced_refresh {
             option("announce enhanced refresh yes".to_owned());
         }
+        if session.add_paths {
+            option("announce add-path send all".to_owned());
+        }
         if let Some(role) = session.role {
             option(format!("announce policy {role} enforce"));
         }

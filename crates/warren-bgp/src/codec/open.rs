@@ -4,7 +4,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use rustbgpd_wire as wire;
 
 use super::SessionReset;
-use crate::message::{Capability, Family, GracefulRestart, LongLived, Open};
+use crate::message::{AddPath, Capability, Family, GracefulRestart, LongLived, Open};
 use crate::role::Role;
 
 /// Stands in the two-octet field for an AS number that needs four (RFC 6793, 9).
@@ -12,6 +12,9 @@ pub const AS_TRANS: u16 = 23456;
 
 /// The code of the capability for a role (RFC 9234, 4.1).
 pub const ROLE: u8 = 9;
+
+/// The code of the capability for several paths to one destination (RFC 7911, 4).
+const ADD_PATH: u8 = 69;
 
 /// The code of the capability for long-lived graceful restart (RFC 9494, 3.1).
 const LONG_LIVED: u8 = 71;
@@ -89,6 +92,10 @@ fn from_wire(capability: &wire::Capability) -> Capability {
             Capability::Other { code: LONG_LIVED, value } if value.len() % 7 == 0 => {
                 Capability::LongLivedGracefulRestart(long_lived(&value))
             }
+            Capability::Other { code: ADD_PATH, value } => match add_path(&value) {
+                Some(families) => Capability::AddPath(families),
+                None => Capability::Other { code: ADD_PATH, value },
+            },
             other => other,
         },
     }
@@ -109,6 +116,21 @@ fn long_lived(value: &[u8]) -> Vec<LongLived> {
         _ => None,
     };
     value.chunks_exact(7).filter_map(tuple).collect()
+}
+
+/// The tuples of RFC 7911, 4, for the families that this speaker knows; none where the capability
+/// counts as not understood. The package would know of none where one is of a family that it does not
+/// know.
+fn add_path(value: &[u8]) -> Option<Vec<(Family, AddPath)>> {
+    let (tuples, []) = value.as_chunks::<4>() else { return None };
+    let mut families = Vec::new();
+    for [high, low, safi, direction] in tuples {
+        let direction = AddPath::from_number(*direction)?;
+        let afi = wire::Afi::from_u16(u16::from_be_bytes([*high, *low]));
+        let known = afi.zip(wire::Safi::from_u8(*safi)).and_then(|(a, s)| family(a, s));
+        families.extend(known.map(|family| (family, direction)));
+    }
+    Some(families)
 }
 
 /// A capability that this speaker does not use, its value as it stands on the wire.
@@ -153,6 +175,18 @@ fn to_wire(capability: &Capability) -> wire::Capability {
         Capability::ExtendedMessage => wire::Capability::ExtendedMessage,
         Capability::Role(role) => {
             wire::Capability::Unknown { code: ROLE, data: Bytes::copy_from_slice(&[*role as u8]) }
+        }
+        Capability::AddPath(families) => {
+            let tuple = |(family, direction): &(Family, AddPath)| {
+                let (afi, safi) = afi_safi(*family);
+                let send_receive = match direction {
+                    AddPath::Receive => wire::AddPathMode::Receive,
+                    AddPath::Send => wire::AddPathMode::Send,
+                    AddPath::Both => wire::AddPathMode::Both,
+                };
+                wire::AddPathFamily { afi, safi, send_receive }
+            };
+            wire::Capability::AddPath(families.iter().map(tuple).collect())
         }
         Capability::FourOctetAs(asn) => wire::Capability::FourOctetAs { asn: *asn },
         Capability::Other { code, value } => {

@@ -12,6 +12,8 @@ use crate::policy::{DEFAULT_LOCAL_PREF, LLGR_STALE, Refusal};
 #[derive(Debug, Clone)]
 pub(super) struct Path {
     pub(super) from: Arc<Session>,
+    /// Which of the peer's paths to the destination (RFC 7911, 3); 0 where it can have only one.
+    pub(super) path_id: u32,
     /// Its attributes as they came.
     pub(super) received: Arc<Attributes>,
     /// Its attributes after import policy: the very same where that changes nothing.
@@ -24,6 +26,11 @@ impl Path {
     /// Whether its speaker is away, or that of one before, and the route is kept for long (RFC 9494, 4.3).
     pub(super) fn is_long_lived_stale(&self) -> bool {
         self.attributes.communities.contains(&LLGR_STALE)
+    }
+
+    /// Whether the peer has announced `other` in its place.
+    pub(super) fn is_replaced_by(&self, other: &Self) -> bool {
+        self.from.peer == other.from.peer && self.path_id == other.path_id
     }
 
     /// Whether both are the same route, attributes and all.
@@ -68,6 +75,8 @@ pub(super) fn best(paths: &[Path]) -> Option<&Path> {
     keep_least(&mut routes, |path| path.attributes.cluster_list.len());
     // g)
     keep_least(&mut routes, |path| path.from.peer);
+    // Of one peer's equal paths always the same one.
+    keep_least(&mut routes, |path| path.path_id);
     routes.first().copied()
 }
 

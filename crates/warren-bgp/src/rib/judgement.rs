@@ -29,8 +29,11 @@ impl Rib {
     /// what was announced before too, and touches no session.
     pub fn set_peer_policies(&mut self, policies: PrefixMap<Arc<PeerPolicy>>) {
         self.peer_policies = policies;
-        let stale: Vec<(IpAddr, Vec<IpNetwork>)> =
-            self.stale.iter().map(|(peer, it)| (*peer, it.keys().copied().collect())).collect();
+        let stale: Vec<(IpAddr, Vec<IpNetwork>)> = self
+            .stale
+            .iter()
+            .map(|(peer, it)| (*peer, it.keys().map(|it| it.prefix).collect()))
+            .collect();
         for (peer, prefixes) in stale {
             self.judge_again(prefixes, Some(peer));
         }
@@ -41,7 +44,7 @@ impl Rib {
             let before = mem::replace(&mut routes.policy, Arc::clone(&policy));
             let judges = |policy: &'_ PeerPolicy| (policy.allow_own_as, policy.requires_rules);
             if judges(&before) != judges(&policy) || before.import != policy.import {
-                let prefixes = routes.received.iter().copied().collect();
+                let prefixes = routes.received.iter().map(|it| it.prefix).collect();
                 self.judge_again(prefixes, Some(peer));
             }
             let tells = |policy: &'_ PeerPolicy| (policy.next_hop, policy.requires_rules);
@@ -73,9 +76,12 @@ impl Rib {
                     continue;
                 }
                 let policy = policy_of(&self.peer_policies, peer);
-                let (from, received) = (Arc::clone(&path.from), Arc::clone(&path.received));
-                let judged =
-                    judge(&self.import, &mut self.attributes, &policy, &prefix, from, received);
+                let announced = Announced {
+                    from: Arc::clone(&path.from),
+                    path_id: path.path_id,
+                    received: Arc::clone(&path.received),
+                };
+                let judged = judge(&self.import, &mut self.attributes, &policy, &prefix, announced);
                 if judged.refusal != path.refusal {
                     refused.extend(judged.refusal.map(|refusal| (peer, refusal)));
                 }
@@ -109,14 +115,20 @@ impl Rib {
     }
 }
 
+/// A route as it came.
+pub(super) struct Announced {
+    pub(super) from: Arc<Session>,
+    pub(super) path_id: u32,
+    pub(super) received: Arc<Attributes>,
+}
+
 /// Phase 1 (RFC 4271, 9.1.1): a route of a peer with what policy makes of it.
 pub(super) fn judge(
     import: &Import,
     interner: &mut Interner,
     policy: &PeerPolicy,
     prefix: &IpNetwork,
-    from: Arc<Session>,
-    received: Arc<Attributes>,
+    Announced { from, path_id, received }: Announced,
 ) -> Path {
     match import.judge(&from.arrival(), policy, prefix, &received) {
         Ok(changed) => {
@@ -124,10 +136,11 @@ pub(super) fn judge(
                 Some(changed) => interner.intern(Arc::new(changed)),
                 None => Arc::clone(&received),
             };
-            Path { from, received, attributes, refusal: None }
+            Path { from, path_id, received, attributes, refusal: None }
         }
         Err(refusal) => {
-            Path { from, attributes: Arc::clone(&received), received, refusal: Some(refusal) }
+            let attributes = Arc::clone(&received);
+            Path { from, path_id, received, attributes, refusal: Some(refusal) }
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! | RFC 4271 | here |
 //! | --- | --- |
-//! | Adj-RIB-In, before policy | the paths of each [`Rib`] entry, by peer |
+//! | Adj-RIB-In, before policy | the paths of each [`Rib`] entry, by peer and path identifier (RFC 7911) |
 //! | Loc-RIB | the best path of each entry |
 //! | Adj-RIB-Out | what each peer has been told, and where that is out of date |
 //!
@@ -34,7 +34,7 @@ use adj_out::AdjRibOut;
 use decision::Path;
 use export::Target;
 use interner::Interner;
-use judgement::{judge, policy_of};
+use judgement::{Announced, judge, policy_of};
 
 use restart::Stale;
 
@@ -45,8 +45,13 @@ pub use session::Session;
 /// map: docs/decisions/0010-a-fast-hasher-for-routes.md.
 type ByPrefix<V> = foldhash::HashMap<IpNetwork, V>;
 
-/// Destinations, as [`ByPrefix`].
-type Prefixes = foldhash::HashSet<IpNetwork>;
+/// What tells a peer's paths apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Nlri {
+    prefix: IpNetwork,
+    /// The path identifier (RFC 7911, 3); 0 where the family has none.
+    path_id: u32,
+}
 
 /// The routes of one speaker.
 #[derive(Debug, Default)]
@@ -84,8 +89,8 @@ pub struct Rib {
 struct PeerRoutes {
     session: Arc<Session>,
     policy: Arc<PeerPolicy>,
-    /// The destinations that the peer announces.
-    received: Prefixes,
+    /// What the peer announces.
+    received: foldhash::HashSet<Nlri>,
     out: AdjRibOut,
 }
 
@@ -190,7 +195,7 @@ impl Rib {
         let out = AdjRibOut::new(prefixes.into_iter(), &session);
         let policy = policy_of(&self.peer_policies, peer);
         let session = Arc::new(session);
-        let routes = PeerRoutes { session, policy, received: Prefixes::default(), out };
+        let routes = PeerRoutes { session, policy, received: Default::default(), out };
         self.peers.insert(peer, routes);
         self.out_of_date.insert(peer);
     }
@@ -220,22 +225,22 @@ impl Rib {
 
     /// Takes what a peer announced and withdrew. Without a session with it nothing happens.
     pub fn update(&mut self, peer: IpAddr, update: Update) {
-        for prefix in update.withdrawn {
-            let prefix = network(prefix.ip(), prefix.prefix());
+        let path_id = update.path_id.unwrap_or(0);
+        let nlri = |it: IpNetwork| Nlri { prefix: network(it.ip(), it.prefix()), path_id };
+        for nlri in update.withdrawn.into_iter().map(nlri) {
             let Some(routes) = self.peers.get_mut(&peer) else { return };
-            if routes.received.remove(&prefix) {
+            if routes.received.remove(&nlri) {
                 let session = Arc::clone(&routes.session);
-                self.remove_path(prefix, &session);
+                self.remove_path(nlri, &session);
             } else {
-                self.withdraw_stale(peer, prefix);
+                self.withdraw_stale(peer, nlri);
             }
         }
         let Some(attributes) = update.attributes else { return };
         let attributes = self.attributes.intern(attributes);
-        for prefix in update.announced {
-            let prefix = network(prefix.ip(), prefix.prefix());
-            self.refresh_stale(peer, &prefix);
-            self.put_path(prefix, peer, Arc::clone(&attributes));
+        for nlri in update.announced.into_iter().map(nlri) {
+            self.refresh_stale(peer, &nlri);
+            self.put_path(nlri, peer, Arc::clone(&attributes));
         }
     }
 
@@ -347,7 +352,7 @@ impl Rib {
         mem::take(&mut self.first_refusals)
     }
 
-    /// How many prefixes a peer announces now, refused ones included.
+    /// How many prefixes a peer announces now, refused ones included, each as often as it has paths.
     pub fn received(&self, peer: IpAddr) -> usize {
         self.peers.get(&peer).map_or(0, |routes| routes.received.len())
     }
@@ -363,17 +368,17 @@ impl Rib {
         }
     }
 
-    fn put_path(&mut self, prefix: IpNetwork, peer: IpAddr, received: Arc<Attributes>) {
+    fn put_path(&mut self, nlri: Nlri, peer: IpAddr, received: Arc<Attributes>) {
         let Some(routes) = self.peers.get_mut(&peer) else { return };
-        routes.received.insert(prefix);
-        let from = Arc::clone(&routes.session);
-        let path =
-            judge(&self.import, &mut self.attributes, &routes.policy, &prefix, from, received);
+        routes.received.insert(nlri);
+        let Nlri { prefix, path_id } = nlri;
+        let announced = Announced { from: Arc::clone(&routes.session), path_id, received };
+        let path = judge(&self.import, &mut self.attributes, &routes.policy, &prefix, announced);
         if let Some(refusal) = path.refusal {
             self.count_refusal(FirstRefusal { peer, prefix, refusal });
         }
         let route = self.routes.entry(prefix).or_default();
-        match route.paths.iter_mut().find(|known| known.from.peer == path.from.peer) {
+        match route.paths.iter_mut().find(|known| known.is_replaced_by(&path)) {
             Some(known) => *known = path,
             None => {
                 // Most destinations have one path: no room for more until there is a second one.
@@ -385,9 +390,9 @@ impl Rib {
         self.tell(prefix, selected);
     }
 
-    fn remove_path(&mut self, prefix: IpNetwork, from: &Arc<Session>) {
+    fn remove_path(&mut self, Nlri { prefix, path_id }: Nlri, from: &Arc<Session>) {
         if let Some(route) = self.routes.get_mut(&prefix) {
-            route.paths.retain(|path| !Arc::ptr_eq(&path.from, from));
+            route.paths.retain(|it| it.path_id != path_id || !Arc::ptr_eq(&it.from, from));
             let selected = route.select(self.originated.contains(&prefix));
             if route.is_nothing() {
                 self.routes.remove(&prefix);

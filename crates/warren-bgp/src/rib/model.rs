@@ -16,8 +16,8 @@ use crate::policy::{
 enum Step {
     Up(usize),
     Down(usize),
-    Announce(usize, Vec<usize>, usize),
-    Withdraw(usize, Vec<usize>),
+    Announce(usize, Vec<usize>, usize, Option<u32>),
+    Withdraw(usize, Vec<usize>, Option<u32>),
     Originate(Vec<usize>),
     Policy(usize),
     PeerPolicy(usize, usize),
@@ -38,11 +38,13 @@ const PEER_POLICIES: usize = 4;
 
 fn step() -> impl Strategy<Value = Step> {
     let prefixes = || proptest::collection::vec(0..PREFIXES, 1..4);
+    let path_id = || prop_oneof![Just(None), (0..3u32).prop_map(Some)];
     prop_oneof![
         2 => (0..PEERS).prop_map(Step::Up),
         1 => (0..PEERS).prop_map(Step::Down),
-        6 => (0..PEERS, prefixes(), 0..ATTRIBUTES).prop_map(|(p, n, a)| Step::Announce(p, n, a)),
-        3 => (0..PEERS, prefixes()).prop_map(|(p, n)| Step::Withdraw(p, n)),
+        6 => (0..PEERS, prefixes(), 0..ATTRIBUTES, path_id())
+            .prop_map(|(p, n, a, id)| Step::Announce(p, n, a, id)),
+        3 => (0..PEERS, prefixes(), path_id()).prop_map(|(p, n, id)| Step::Withdraw(p, n, id)),
         1 => proptest::collection::vec(0..PREFIXES, 0..3).prop_map(Step::Originate),
         1 => (0..POLICIES).prop_map(Step::Policy),
         1 => (0..PEERS, 0..PEER_POLICIES).prop_map(|(p, policy)| Step::PeerPolicy(p, policy)),
@@ -167,8 +169,8 @@ fn policy(number: usize) -> ImportPolicy {
 /// The facts.
 #[derive(Default)]
 struct Model {
-    up: BTreeMap<usize, BTreeMap<IpNetwork, Attributes>>,
-    stale: BTreeMap<usize, BTreeSet<IpNetwork>>,
+    up: BTreeMap<usize, BTreeMap<Nlri, Attributes>>,
+    stale: BTreeMap<usize, BTreeSet<Nlri>>,
     own: BTreeSet<IpNetwork>,
     policy: ImportPolicy,
     peer_policies: BTreeMap<usize, usize>,
@@ -184,17 +186,21 @@ impl Model {
         let mut routes: Vec<Path> = Vec::new();
         for (peer, announced) in &self.up {
             let from = Arc::new(session(*peer));
-            let Some(received) = announced.get(prefix) else { continue };
             let policy = self.peer_policy(*peer);
-            if let Ok(changed) = import.judge(&from.arrival(), &policy, prefix, received) {
+            for (nlri, received) in announced.iter().filter(|(nlri, _)| nlri.prefix == *prefix) {
+                let from = Arc::clone(&from);
+                let Ok(changed) = import.judge(&from.arrival(), &policy, prefix, received) else {
+                    continue;
+                };
                 let received = Arc::new(received.clone());
                 let attributes = changed.map_or_else(|| Arc::clone(&received), Arc::new);
-                routes.push(Path { from, received, attributes, refusal: None });
+                let path_id = nlri.path_id;
+                routes.push(Path { from, path_id, received, attributes, refusal: None });
             }
         }
         // RFC 4271, 9.1.2.2 as it is written: a route goes if a better one exists at that step.
         // The first step is RFC 9494, 4.4.
-        let steps: [fn(&Path, &Path) -> bool; 9] = [
+        let steps: [fn(&Path, &Path) -> bool; 10] = [
             |n, m| !is_stale(n) && is_stale(m),
             |n, m| preference(n) > preference(m),
             |n, m| hops(n) < hops(m),
@@ -207,6 +213,7 @@ impl Model {
             |n, m| originator(n) < originator(m),
             |n, m| n.attributes.cluster_list.len() < m.attributes.cluster_list.len(),
             |n, m| n.from.peer < m.from.peer,
+            |n, m| n.path_id < m.path_id,
         ];
         for is_better in steps {
             let before = routes.clone();
@@ -298,27 +305,31 @@ impl World {
                 self.unrefreshed.remove(&peer);
                 self.told.remove(&peer);
             }
-            Step::Announce(peer, prefixes, attributes) => {
+            Step::Announce(peer, prefixes, attributes, path_id) => {
                 let announced: Vec<_> = prefixes.into_iter().map(prefix).collect();
+                let nlri = |p: &IpNetwork| Nlri { prefix: *p, path_id: path_id.unwrap_or(0) };
                 if let Some(stale) = self.model.stale.get_mut(&peer) {
-                    stale.retain(|p| !announced.contains(p));
+                    stale.retain(|it| !announced.iter().map(nlri).any(|p| p == *it));
                 }
                 if let Some(known) = self.model.up.get_mut(&peer) {
-                    known.extend(announced.iter().map(|p| (*p, path(attributes))));
+                    known.extend(announced.iter().map(|p| (nlri(p), path(attributes))));
                 }
                 let attributes = Some(Arc::new(path(attributes)));
-                let update = Update { announced, attributes, ..Update::default() };
+                let update = Update { announced, path_id, attributes, ..Update::default() };
                 self.rib.update(session(peer).peer, update);
             }
-            Step::Withdraw(peer, prefixes) => {
+            Step::Withdraw(peer, prefixes, path_id) => {
                 let withdrawn: Vec<_> = prefixes.into_iter().map(prefix).collect();
+                let is_gone = |it: &Nlri| {
+                    withdrawn.contains(&it.prefix) && it.path_id == path_id.unwrap_or(0)
+                };
                 if let Some(stale) = self.model.stale.get_mut(&peer) {
-                    stale.retain(|p| !withdrawn.contains(p));
+                    stale.retain(|it| !is_gone(it));
                 }
                 if let Some(known) = self.model.up.get_mut(&peer) {
-                    known.retain(|p, _| !withdrawn.contains(p));
+                    known.retain(|it, _| !is_gone(it));
                 }
-                let update = Update { withdrawn, ..Update::default() };
+                let update = Update { withdrawn, path_id, ..Update::default() };
                 self.rib.update(session(peer).peer, update);
             }
             Step::Originate(prefixes) => {

@@ -39,7 +39,7 @@ pub struct FirstRefusal {
 /// How many routes there are of a peer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Prefixes that it announces now, refused ones included.
+    /// Prefixes that it announces now, refused ones included, each as often as it has paths.
     pub received: usize,
     /// Prefixes that it announced in a session that has ended, that are kept (RFC 4724, 4.2).
     pub stale: usize,

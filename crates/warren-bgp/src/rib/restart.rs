@@ -7,16 +7,14 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ipnetwork::IpNetwork;
-
-use super::{Rib, Session};
+use super::{Nlri, Rib, Session};
 use crate::message::{Attributes, Family};
 use crate::policy::{Community, LLGR_STALE, NO_LLGR};
 
 /// Routes of sessions that have ended, or that the peer has begun to refresh, each with its session,
 /// kept until the peer has announced them again. They stay in the Adj-RIB-In and count like any
 /// others (RFC 4724, 4.2: no difference in forwarding).
-pub(super) type Stale = HashMap<IpNetwork, Arc<Session>>;
+pub(super) type Stale = HashMap<Nlri, Arc<Session>>;
 
 impl Rib {
     /// A session has ended, and its peer is expected back: its routes of the `kept` families
@@ -24,12 +22,12 @@ impl Rib {
     pub fn peer_restarting(&mut self, peer: IpAddr, kept: &[Family]) {
         let Some(gone) = self.end_session(peer) else { return };
         let (kept, lost): (HashSet<_>, HashSet<_>) =
-            gone.received.into_iter().partition(|prefix| kept.contains(&Family::of(prefix)));
-        for prefix in lost {
-            self.remove_path(prefix, &gone.session);
+            gone.received.into_iter().partition(|it| kept.contains(&Family::of(&it.prefix)));
+        for nlri in lost {
+            self.remove_path(nlri, &gone.session);
         }
         if !kept.is_empty() {
-            let kept = kept.into_iter().map(|prefix| (prefix, Arc::clone(&gone.session)));
+            let kept = kept.into_iter().map(|nlri| (nlri, Arc::clone(&gone.session)));
             self.stale.entry(peer).or_default().extend(kept);
         }
     }
@@ -38,10 +36,10 @@ impl Rib {
     /// stale.
     pub fn mark_stale(&mut self, peer: IpAddr, family: Family) {
         let Some(routes) = self.peers.get_mut(&peer) else { return };
-        let of_family = routes.received.extract_if(|prefix| Family::of(prefix) == family);
+        let of_family = routes.received.extract_if(|it| Family::of(&it.prefix) == family);
         let mut of_family = of_family.peekable();
         if of_family.peek().is_some() {
-            let marked = of_family.map(|prefix| (prefix, Arc::clone(&routes.session)));
+            let marked = of_family.map(|nlri| (nlri, Arc::clone(&routes.session)));
             self.stale.entry(peer).or_default().extend(marked);
         }
     }
@@ -50,14 +48,16 @@ impl Rib {
     /// marked, and those go that are not to be kept so.
     pub fn long_lived(&mut self, peer: IpAddr, family: Family) {
         let Some(stale) = self.stale.get(&peer) else { return };
-        let of_family = stale.iter().filter(|(prefix, _)| Family::of(prefix) == family);
-        let of_family: Vec<_> = of_family.map(|(p, session)| (*p, Arc::clone(session))).collect();
-        for (prefix, session) in of_family {
+        let of_family = stale.iter().filter(|(nlri, _)| Family::of(&nlri.prefix) == family);
+        let of_family: Vec<_> = of_family.map(|(it, session)| (*it, Arc::clone(session))).collect();
+        for (nlri, session) in of_family {
+            let Nlri { prefix, path_id } = nlri;
             let paths = self.routes.get_mut(&prefix).into_iter().flat_map(|it| &mut it.paths);
-            let mut paths = paths.filter(|path| Arc::ptr_eq(&path.from, &session));
+            let mut paths =
+                paths.filter(|it| it.path_id == path_id && Arc::ptr_eq(&it.from, &session));
             let Some(path) = paths.next() else { continue };
             if path.attributes.communities.contains(&NO_LLGR) {
-                self.withdraw_stale(peer, prefix);
+                self.withdraw_stale(peer, nlri);
                 continue;
             }
             let mut received = Attributes::clone(&path.received);
@@ -71,34 +71,34 @@ impl Rib {
     /// back in time.
     pub fn sweep(&mut self, peer: IpAddr, family: Family) {
         let Some(stale) = self.stale.get_mut(&peer) else { return };
-        let swept: Vec<_> = stale.extract_if(|prefix, _| Family::of(prefix) == family).collect();
+        let swept: Vec<_> = stale.extract_if(|it, _| Family::of(&it.prefix) == family).collect();
         if stale.is_empty() {
             self.stale.remove(&peer);
         }
-        for (prefix, session) in swept {
-            self.remove_path(prefix, &session);
+        for (nlri, session) in swept {
+            self.remove_path(nlri, &session);
         }
     }
 
     /// How many stale routes there are of a peer and a family.
     pub fn stale(&self, peer: IpAddr, family: Family) -> usize {
         let stale = self.stale.get(&peer).into_iter().flat_map(Stale::keys);
-        stale.filter(|prefix| Family::of(prefix) == family).count()
+        stale.filter(|nlri| Family::of(&nlri.prefix) == family).count()
     }
 
-    /// The peer has announced `prefix` again.
-    pub(super) fn refresh_stale(&mut self, peer: IpAddr, prefix: &IpNetwork) {
+    /// The peer has announced `nlri` again.
+    pub(super) fn refresh_stale(&mut self, peer: IpAddr, nlri: &Nlri) {
         if let Some(stale) = self.stale.get_mut(&peer) {
-            stale.remove(prefix);
+            stale.remove(nlri);
         }
     }
 
-    /// The peer has withdrawn `prefix`, which it had announced in the session before only.
-    pub(super) fn withdraw_stale(&mut self, peer: IpAddr, prefix: IpNetwork) {
+    /// The peer has withdrawn `nlri`, which it had announced in the session before only.
+    pub(super) fn withdraw_stale(&mut self, peer: IpAddr, nlri: Nlri) {
         if let Some(stale) = self.stale.get_mut(&peer)
-            && let Some(session) = stale.remove(&prefix)
+            && let Some(session) = stale.remove(&nlri)
         {
-            self.remove_path(prefix, &session);
+            self.remove_path(nlri, &session);
         }
     }
 

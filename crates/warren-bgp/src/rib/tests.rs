@@ -399,6 +399,36 @@ fn a_prefix_with_host_bits_is_the_same_destination() {
 }
 
 #[test]
+fn several_paths_of_a_peer_come_and_go_each_by_itself() {
+    let mut rib = rib(&[internal(1)]);
+    let peer = internal(1).peer;
+    let by = |path_id, update| Update { path_id: Some(path_id), ..update };
+    let via = |last, preference| Attributes { local_pref: Some(preference), ..via(last) };
+    let best = |last: u8| PathChange {
+        prefix: prefix(BLOCK),
+        best: Some(BestPath { next_hop: internal(last).peer, learned_from: peer }),
+    };
+    rib.update(peer, by(7, announce(&[BLOCK], via(7, 100))));
+    assert_eq!(rib.take_changes(10), [best(7)]);
+    rib.update(peer, by(8, announce(&[BLOCK], via(8, 200))));
+    assert_eq!(rib.take_changes(10), [best(8)]);
+    // Of equal ones the lowest identifier, whenever it came.
+    rib.update(peer, by(6, announce(&[BLOCK], via(6, 200))));
+    assert_eq!(rib.take_changes(10), [best(6)]);
+    assert_eq!(rib.counts(peer).received, 3);
+    // It takes the place of the path with its identifier only.
+    rib.update(peer, by(6, announce(&[BLOCK], via(5, 50))));
+    assert_eq!(rib.take_changes(10), [best(8)]);
+    rib.update(peer, by(8, withdraw(&[BLOCK])));
+    assert_eq!(rib.take_changes(10), [best(7)]);
+    rib.update(peer, by(8, withdraw(&[BLOCK])));
+    assert_eq!((rib.has_changes(), rib.counts(peer).received), (false, 2));
+    rib.peer_down(peer);
+    assert_eq!(rib.take_changes(10), [change(BLOCK, None)]);
+    assert!(rib.routes.is_empty());
+}
+
+#[test]
 fn the_interner_makes_equal_attributes_of_two_messages_one() {
     let mut rib = rib(&[internal(1)]);
     rib.update(internal(1).peer, announce(&["172.16.1.0/26"], via(1)));

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::message::{Family, LongLived, Update};
+use crate::message::{Family, LongLived, PathIds, Update};
 use crate::role::Role;
 
 /// Names one TCP connection of one peer. Never used again by the same peer; an event of a
@@ -178,6 +178,8 @@ pub struct Negotiated {
     pub enhanced_refresh: bool,
     /// Whether messages may have more than 4096 octets, in both directions (RFC 8654).
     pub extended_messages: bool,
+    /// The families of which several paths to one destination are exchanged (RFC 7911).
+    pub path_ids: PathIds,
     /// What this speaker is to the peer, where that is settled and the peer is external (RFC 9234).
     pub role: Option<Role>,
     /// Whether the peer has said that it has the other role.
@@ -196,6 +198,7 @@ impl Negotiated {
             (self.extended_messages, "extended messages"),
             (self.graceful_restart.is_some(), "graceful restart"),
             (self.long_lived(), "long-lived graceful restart"),
+            (!self.path_ids.received.is_empty(), "several paths to a destination, of the peer's"),
         ];
         let families = self.families.iter().map(|family| family.as_str());
         let role = self.role.map(|role| match self.role_confirmed {

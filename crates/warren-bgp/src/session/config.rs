@@ -36,6 +36,8 @@ pub struct PeerConfig {
     /// What this speaker is to an external peer, where that is settled (RFC 9234). An internal one has
     /// no role.
     pub role: Option<LocalRole>,
+    /// Whether the peer may announce several paths to one destination (RFC 7911).
+    pub add_path: bool,
 }
 
 impl PeerConfig {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Negotiated, PeerConfig, PeerRestart, RemoteAs, SUPPORTED_FAMILIES};
 use crate::codec::{SessionReset, open};
-use crate::message::{Capability, Family, GracefulRestart, LongLived, Open};
+use crate::message::{AddPath, Capability, Family, GracefulRestart, LongLived, Open, PathIds};
 
 /// The code of the capability for a family (RFC 4760, 8).
 const MULTIPROTOCOL: u8 = 1;
@@ -32,6 +32,10 @@ pub(super) fn our_open(config: &PeerConfig, plain: bool, past: Past) -> Open {
             Capability::ExtendedMessage,
         ]);
         capabilities.extend(config.external_role().map(|it| Capability::Role(it.role)));
+        if config.add_path {
+            let receive = |family| (family, AddPath::Receive);
+            capabilities.push(Capability::AddPath(offered.clone().map(receive).collect()));
+        }
         if let Some(restart) = &config.graceful_restart {
             capabilities.push(Capability::GracefulRestart(GracefulRestart {
                 restarting: past.restarting,
@@ -114,6 +118,7 @@ pub(super) fn negotiate(
         role: config.external_role().map(|it| it.role),
         role_confirmed,
         graceful_restart: graceful_restart(ours, theirs, &common),
+        path_ids: path_ids(ours, theirs, &common),
         families: common,
         four_octet_as: both(ours, theirs, |c| matches!(c, Capability::FourOctetAs(_))),
         route_refresh: both(ours, theirs, |c| *c == Capability::RouteRefresh),
@@ -179,6 +184,26 @@ fn long_lived(ours: &Open, theirs: &Open, families: &[Family]) -> Option<Vec<Lon
     let bound = ours.iter().map(|it| it.stale_time).max()?;
     let theirs = theirs.into_iter().filter(|it| families.contains(&it.family));
     Some(theirs.map(|it| LongLived { stale_time: it.stale_time.min(bound), ..it }).collect())
+}
+
+/// The families in whose prefixes there are path identifiers: those that one side would send with
+/// them and the other can take (RFC 7911, 4).
+fn path_ids(ours: &Open, theirs: &Open, families: &[Family]) -> PathIds {
+    let of = |open: &Open, family| {
+        let mut tuples = open.capabilities.iter().flat_map(|capability| match capability {
+            Capability::AddPath(tuples) => tuples.as_slice(),
+            _ => &[],
+        });
+        tuples.find(|(it, _)| *it == family).map(|(_, direction)| *direction)
+    };
+    let exchanged = |from: &Open, to: &Open| {
+        let is_exchanged = |family: &Family| {
+            of(from, *family).is_some_and(AddPath::sends)
+                && of(to, *family).is_some_and(AddPath::receives)
+        };
+        families.iter().copied().filter(is_exchanged).collect()
+    };
+    PathIds { received: exchanged(theirs, ours), sent: exchanged(ours, theirs) }
 }
 
 fn both(ours: &Open, theirs: &Open, is: impl Fn(&Capability) -> bool) -> bool {

@@ -22,6 +22,7 @@ pub fn context(internal: bool) -> UpdateContext {
         internal,
         families: vec![Family::Ipv4Unicast, Family::Ipv6Unicast],
         extended_messages: true,
+        path_ids: Default::default(),
         loopback_next_hops: false,
     }
 }

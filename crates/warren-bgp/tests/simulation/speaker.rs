@@ -118,6 +118,7 @@ impl Speaker {
             passive,
             families: vec![Family::Ipv4Unicast],
             loopback_next_hops: false,
+            add_path: false,
             graceful_restart: self.identity.graceful_restart,
             role,
         };

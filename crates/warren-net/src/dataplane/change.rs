@@ -113,7 +113,11 @@ impl Reconciler {
     pub(super) fn change(&mut self, known: &Arc<Known>, stirred: &Stirred) -> Option<bool> {
         let before = Arc::clone(&self.view.known);
         let standing = self.standing.as_ref()?;
-        if stirred.everything || !known.has_the_settings_of(&before) {
+        // Once the paths are complete, what was kept until then is decided on; if that is nothing,
+        // nothing is to be looked for.
+        let settles = known.settled != before.settled;
+        let leaves_kept = settles && (before.settled || !standing.kept.is_empty());
+        if stirred.everything || leaves_kept || !known.has_the_settings_of(&before) {
             return None;
         }
         let changed = before.paths.changes_to(&known.paths);
@@ -132,7 +136,7 @@ impl Reconciler {
         }
         standing.withheld.extend(plan.withheld);
         standing.routes = (standing.routes + plan.added).saturating_sub(plan.removed);
-        if other_nodes {
+        if other_nodes || settles {
             self.tend_packet_rules(&mut trouble);
         }
         let standing = self.standing.as_mut()?;

@@ -237,7 +237,7 @@ impl Judge<'_> {
                 !there.is(&wanted)
                     && (there.is_in_the_place_of_ours() || there.protocol == realm.protocol)
             }
-            None => realm.settled && realm.has(there.protocol, &there.prefix, there.index),
+            None => realm.has(there.protocol, &there.prefix, there.index),
         }
     }
 

@@ -55,16 +55,16 @@ impl Known {
         pools.chain(&self.blocks).any(IpNetwork::is_ipv6)
     }
 
-    /// Whether both say the same but for the paths, so that what a destination should have differs
-    /// only where its path does.
+    /// Whether both say the same but for the paths and whether these are complete, so that what a
+    /// destination should have differs only where its path does.
     pub fn has_the_settings_of(&self, other: &Self) -> bool {
-        let Self { node_address, nodes, pools, blocks, paths: _, route_protocol, settled } = self;
+        let Self { node_address, nodes, pools, blocks, paths: _, route_protocol, settled: _ } =
+            self;
         *node_address == other.node_address
             && *nodes == other.nodes
             && *pools == other.pools
             && *blocks == other.blocks
             && *route_protocol == other.route_protocol
-            && *settled == other.settled
     }
 }
 

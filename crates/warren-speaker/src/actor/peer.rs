@@ -57,6 +57,7 @@ impl Neighbor {
             loopback_next_hops: settings.address.is_loopback(),
             graceful_restart: settings.graceful_restart,
             role: settings.role,
+            add_path: settings.add_path,
         };
         // Randomly keyed by the standard library: enough for jitter.
         let seed = RandomState::new().build_hasher().finish();

@@ -64,6 +64,7 @@ impl Agent {
             local_as: peer.local_as,
             route_reflector_client: peer.route_reflector_client,
             role: peer.role,
+            add_path: peer.add_path,
             ..PeerSettings::new(peer.address, peer.as_number)
         }
     }

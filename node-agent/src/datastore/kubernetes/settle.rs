@@ -140,6 +140,7 @@ fn peers(config: &Config, name: &str, cluster: &Cluster, own: Option<IpAddr>) ->
             route_reflector_client: false,
             long_lived: None,
             role: None,
+            add_path: false,
             policy: Arc::default(),
         })
         .collect()

@@ -1,6 +1,6 @@
 use super::super::open::{decode, encode, encode_capabilities};
 use super::{body, message, told};
-use crate::message::{Capability, Family, GracefulRestart, LongLived, Open};
+use crate::message::{AddPath, Capability, Family, GracefulRestart, LongLived, Open};
 
 /// Version, AS 64512, hold time 90, 10.0.0.1, then the parameters with their length.
 fn open(parameters: &[u8]) -> Vec<u8> {
@@ -104,8 +104,27 @@ fn long_lived_graceful_restart_is_read_and_written() {
 }
 
 #[test]
+fn what_is_done_with_several_paths_is_read_and_written() {
+    // IPv4 is received, IPv6 sent and received; one that is not ours is sent, and one of nobody.
+    let octets = [69, 16, 0, 1, 1, 1, 0, 2, 1, 3, 0, 25, 70, 2, 0x33, 0x33, 9, 2];
+    let parameters = [&[2, octets.len() as u8][..], &octets].concat();
+    let families =
+        vec![(Family::Ipv4Unicast, AddPath::Receive), (Family::Ipv6Unicast, AddPath::Both)];
+    let expected = [Capability::AddPath(families)];
+    let read = decode(body(&open(&parameters))).unwrap();
+    assert_eq!(read.capabilities, expected);
+    let written = encode(&read).unwrap();
+    assert_eq!(written[31..], [69, 8, 0, 1, 1, 1, 0, 2, 1, 3]);
+    assert_eq!(decode(body(&written)).unwrap().capabilities, expected);
+}
+
+#[test]
 fn a_capability_that_is_not_used_keeps_its_value() {
-    let cases: [(&[u8], Capability); 6] = [
+    let cases: [(&[u8], Capability); 9] = [
+        // No direction of RFC 7911, 4, and lengths that it cannot have.
+        (&[69, 4, 0, 1, 1, 4], Capability::Other { code: 69, value: vec![0, 1, 1, 4] }),
+        (&[69, 3, 0, 1, 1], Capability::Other { code: 69, value: vec![0, 1, 1] }),
+        (&[69, 5, 0, 1, 1, 1, 0], Capability::Other { code: 69, value: vec![0, 1, 1, 1, 0] }),
         // Link-local next hops, which the package knows.
         (&[77, 0], Capability::Other { code: 77, value: vec![] }),
         // A family that this speaker does not know, and one that nobody knows.

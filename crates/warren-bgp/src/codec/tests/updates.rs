@@ -5,8 +5,8 @@ use super::super::update::{UpdateContext, decode, encode};
 use super::super::{Consequence, Decoded};
 use super::{body, message};
 use crate::message::{
-    AsPathSegment, Attributes, ExtendedCommunity, Family, LargeCommunity, Origin, UnknownAttribute,
-    Update,
+    AsPathSegment, Attributes, ExtendedCommunity, Family, LargeCommunity, Origin, PathIds,
+    UnknownAttribute, Update,
 };
 
 pub(super) const ORIGIN: &[u8] = &[0x40, 1, 1, 0];
@@ -22,6 +22,7 @@ pub(super) fn internal() -> UpdateContext {
         internal: true,
         families: vec![Family::Ipv4Unicast],
         extended_messages: false,
+        path_ids: PathIds::default(),
         loopback_next_hops: false,
     }
 }
@@ -432,4 +433,69 @@ fn extended_communities_are_read_and_told_and_cost_the_routes_where_they_are_mal
         let (code, subcode, _) = treated_as_withdraw(&internal(), &with(malformed));
         assert_eq!((code, subcode), (3, 5), "{malformed:?}");
     }
+}
+
+/// With path identifiers in both families, both ways.
+fn several_paths() -> UpdateContext {
+    let families = vec![Family::Ipv4Unicast, Family::Ipv6Unicast];
+    let path_ids = PathIds { received: families.clone(), sent: families.clone() };
+    UpdateContext { families, path_ids, ..internal() }
+}
+
+#[test]
+fn prefixes_come_with_the_identifiers_of_their_paths() {
+    let nlri = [&[0, 0, 0, 7][..], NLRI, &[0xff, 0, 0, 1], NLRI].concat();
+    let withdrawn = [&[0, 0, 0, 7][..], &[24, 10, 244, 2], &[0, 0, 0, 9], &[0]].concat();
+    let mandatory = [ORIGIN, AS_PATH, NEXT_HOP, LOCAL_PREF];
+    let octets = message_of(&withdrawn, &mandatory, &nlri);
+    let decoded = decode(body(&octets), &several_paths()).unwrap();
+    assert_eq!(decoded.malformed, []);
+    let said: Vec<_> = decoded.updates.iter().map(|it| (it.path_id, &*it.withdrawn)).collect();
+    let expected: [(_, &[_]); 3] = [
+        (Some(7), &[net("10.244.2.0/24")]),
+        (Some(0xff00_0001), &[]),
+        (Some(9), &[net("0.0.0.0/0")]),
+    ];
+    assert_eq!(said, expected);
+    for update in &decoded.updates[..2] {
+        assert_eq!(update.announced, [net("10.244.1.0/26")]);
+        assert_eq!(update.attributes.as_deref(), Some(&attributes()));
+    }
+    // Without the capability the same octets are other prefixes, and here none at all.
+    assert!(decode(body(&octets), &internal()).is_err());
+    // An error costs the routes of each path.
+    let octets = message_of(&[], &[ORIGIN, AS_PATH, LOCAL_PREF], &nlri);
+    let decoded = decode(body(&octets), &several_paths()).unwrap();
+    let said: Vec<_> = decoded.updates.iter().map(|it| (it.path_id, &*it.withdrawn)).collect();
+    let prefixes: &[_] = &[net("10.244.1.0/26")];
+    assert_eq!(said, [(Some(7), prefixes), (Some(0xff00_0001), prefixes)]);
+    // An identifier and no prefix.
+    assert!(decode(body(&message_of(&[], &mandatory, &[0, 0, 0, 7])), &several_paths()).is_err());
+}
+
+#[test]
+fn prefixes_of_either_family_go_out_with_the_identifier_of_their_path() {
+    let context = several_paths();
+    for (prefix, next_hop) in [("10.244.1.0/26", "192.168.0.2"), ("fd00:1::/64", "fd00::2")] {
+        let via = Attributes::via(next_hop.parse().unwrap());
+        let attributes = Some(Arc::new(Attributes { local_pref: Some(100), ..via }));
+        let announced = Update {
+            announced: vec![net(prefix)],
+            attributes,
+            path_id: Some(7),
+            ..Update::default()
+        };
+        let withdrawn =
+            Update { withdrawn: vec![net(prefix)], path_id: Some(8), ..Update::default() };
+        for update in [announced, withdrawn] {
+            let messages = encode(&update, &context);
+            assert_eq!(messages.len(), 1);
+            assert_eq!(decode(body(&messages[0]), &context).unwrap().updates, [update]);
+        }
+    }
+    // Each family by itself.
+    let ipv6 = PathIds { sent: vec![Family::Ipv6Unicast], ..PathIds::default() };
+    let update = Update { path_id: Some(7), ..announcement(attributes()) };
+    let messages = encode(&update, &UpdateContext { path_ids: ipv6, ..several_paths() });
+    assert!(messages[0].ends_with(NLRI) && !messages[0].ends_with(&[&[7], NLRI].concat()));
 }

@@ -1,5 +1,6 @@
 //! From octets to routes.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use rustbgpd_wire as wire;
 use wire::attribute::PathAttribute;
 
 use super::{UpdateContext, attributes, errors, validate};
-use crate::codec::open::family;
+use crate::codec::open::{afi_safi, family};
 use crate::codec::{Consequence, Malformed, SessionReset};
 use crate::message::{Attributes, Family, Update};
 
@@ -28,8 +29,11 @@ pub(super) struct Reach {
     /// The type code of the attribute that the next hop is in.
     pub(super) attribute: u8,
     pub(super) next_hop: Option<IpAddr>,
-    pub(super) prefixes: Vec<IpNetwork>,
+    pub(super) prefixes: Vec<Nlri>,
 }
+
+/// A prefix with its path identifier, which means something in families that have them only.
+type Nlri = (u32, IpNetwork);
 
 /// Reads an UPDATE.
 ///
@@ -47,7 +51,9 @@ pub fn decode(mut body: Bytes, context: &UpdateContext) -> Result<Decoded, Sessi
     if let Some(rest) = attributes::without_foreign_families(&raw.path_attributes, context) {
         raw.path_attributes = rest;
     }
-    let parsed = raw.parse_revised(context.four_octet_as, context.internal, false, &[])?;
+    let with_ids: Vec<_> = context.path_ids.received.iter().map(|it| afi_safi(*it)).collect();
+    let ipv4_ids = context.path_ids.received.contains(&Family::Ipv4Unicast);
+    let parsed = raw.parse_revised(context.four_octet_as, context.internal, ipv4_ids, &with_ids)?;
     let wire::update::ParsedUpdate { withdrawn, attributes: attrs, announced, .. } = parsed.update;
 
     if let Some(family) = end_of_rib(&attrs)
@@ -59,13 +65,14 @@ pub fn decode(mut body: Bytes, context: &UpdateContext) -> Result<Decoded, Sessi
         return Ok(Decoded { updates: vec![update], malformed: vec![] });
     }
 
-    let mut withdrawn: Vec<IpNetwork> = withdrawn.iter().filter_map(|e| ipv4(&e.prefix)).collect();
+    let of_ipv4 = |entry: &wire::nlri::Ipv4NlriEntry| Some((entry.path_id, ipv4(&entry.prefix)?));
+    let mut withdrawn: Vec<Nlri> = withdrawn.iter().filter_map(of_ipv4).collect();
     withdrawn.extend(mp_unreach(&attrs));
     let reaches: Vec<Reach> = [
         Reach {
             attribute: attributes::NEXT_HOP,
             next_hop: attrs.iter().find_map(next_hop),
-            prefixes: announced.iter().filter_map(|e| ipv4(&e.prefix)).collect(),
+            prefixes: announced.iter().filter_map(of_ipv4).collect(),
         },
         mp_reach(&attrs),
     ]
@@ -93,15 +100,15 @@ pub fn decode(mut body: Bytes, context: &UpdateContext) -> Result<Decoded, Sessi
             return Err(fault.error.clone());
         }
         withdrawn.extend(reaches.into_iter().flat_map(|reach| reach.prefixes));
-        let update = Update { withdrawn, ..Update::default() };
-        return Ok(Decoded { updates: vec![update], malformed });
+        return Ok(Decoded { updates: assemble(withdrawn, vec![], &attrs, context), malformed });
     }
     Ok(Decoded { updates: assemble(withdrawn, reaches, &attrs, context), malformed })
 }
 
-/// One `Update` for each next hop, the withdrawn prefixes in the first.
+/// One `Update` for each next hop and path identifier, the withdrawn prefixes in the first where they
+/// have the same.
 fn assemble(
-    withdrawn: Vec<IpNetwork>,
+    withdrawn: Vec<Nlri>,
     reaches: Vec<Reach>,
     attrs: &[PathAttribute],
     context: &UpdateContext,
@@ -111,21 +118,33 @@ fn assemble(
         // Validation has found the mandatory ones there.
         let attributes: Option<Attributes> =
             reach.next_hop.and_then(|next_hop| attributes::from_wire(attrs, next_hop, context));
-        if let Some(attributes) = attributes {
-            updates.push(Update {
-                announced: reach.prefixes,
-                attributes: Some(Arc::new(attributes)),
-                ..Update::default()
-            });
+        let Some(attributes) = attributes.map(Arc::new) else { continue };
+        for (path_id, announced) in by_path_id(reach.prefixes, context) {
+            let attributes = Some(Arc::clone(&attributes));
+            updates.push(Update { announced, path_id, attributes, ..Update::default() });
         }
     }
-    match updates.first_mut() {
-        Some(first) => first.withdrawn = withdrawn,
-        None if !withdrawn.is_empty() => updates.push(Update { withdrawn, ..Update::default() }),
-        // Attributes of no prefix say nothing, and are no End-of-RIB either.
-        None => {}
+    // Attributes of no prefix say nothing, and are no End-of-RIB either.
+    for (path_id, withdrawn) in by_path_id(withdrawn, context) {
+        match updates.first_mut().filter(|it| it.path_id == path_id) {
+            Some(first) => first.withdrawn = withdrawn,
+            None => updates.push(Update { withdrawn, path_id, ..Update::default() }),
+        }
     }
     updates
+}
+
+/// The prefixes of each path identifier, in their order; all together where there are none.
+fn by_path_id(
+    prefixes: Vec<Nlri>,
+    context: &UpdateContext,
+) -> BTreeMap<Option<u32>, Vec<IpNetwork>> {
+    let mut groups: BTreeMap<Option<u32>, Vec<IpNetwork>> = BTreeMap::new();
+    for (id, prefix) in prefixes {
+        let has_ids = context.path_ids.received.contains(&Family::of(&prefix));
+        groups.entry(has_ids.then_some(id)).or_default().push(prefix);
+    }
+    groups
 }
 
 fn next_hop(attribute: &PathAttribute) -> Option<IpAddr> {
@@ -145,20 +164,18 @@ fn mp_reach(attrs: &[PathAttribute]) -> Reach {
         attribute: attributes::MP_REACH_NLRI,
         next_hop: reach.map(|mp| mp.next_hop),
         prefixes: reach
-            .map(|mp| mp.announced.iter().filter_map(|entry| prefix(&entry.prefix)).collect())
+            .map(|mp| mp.announced.iter().filter_map(nlri).collect())
             .unwrap_or_default(),
     }
 }
 
 /// The prefixes of MP_UNREACH_NLRI (RFC 4760, 4).
-fn mp_unreach(attrs: &[PathAttribute]) -> Vec<IpNetwork> {
+fn mp_unreach(attrs: &[PathAttribute]) -> Vec<Nlri> {
     let unreach = attrs.iter().find_map(|attribute| match attribute {
         PathAttribute::MpUnreachNlri(mp) => family(mp.afi, mp.safi).map(|_| mp),
         _ => None,
     });
-    unreach
-        .map(|mp| mp.withdrawn.iter().filter_map(|entry| prefix(&entry.prefix)).collect())
-        .unwrap_or_default()
+    unreach.map(|mp| mp.withdrawn.iter().filter_map(nlri).collect()).unwrap_or_default()
 }
 
 /// The family of an End-of-RIB marker in its other form: a lone MP_UNREACH_NLRI that withdraws
@@ -175,11 +192,12 @@ fn ipv4(prefix: &wire::nlri::Ipv4Prefix) -> Option<IpNetwork> {
     Ipv4Network::new(prefix.addr, prefix.len).ok().map(IpNetwork::V4)
 }
 
-fn prefix(prefix: &wire::nlri::Prefix) -> Option<IpNetwork> {
-    match prefix {
+fn nlri(entry: &wire::nlri::NlriEntry) -> Option<Nlri> {
+    let prefix = match &entry.prefix {
         wire::nlri::Prefix::V4(prefix) => ipv4(prefix),
         wire::nlri::Prefix::V6(prefix) => {
             Ipv6Network::new(prefix.addr, prefix.len).ok().map(IpNetwork::V6)
         }
-    }
+    };
+    Some((entry.path_id, prefix?))
 }

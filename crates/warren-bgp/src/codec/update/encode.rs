@@ -15,6 +15,8 @@ use crate::message::{Attributes, Family, Update};
 const FIXED_LEN: usize = HEADER_LEN + 2 + 2;
 /// The most octets that a prefix takes, of IPv4 and of IPv6.
 const LONGEST_PREFIX: (usize, usize) = (5, 17);
+/// What a path identifier in front of a prefix takes (RFC 7911, 3).
+const PATH_ID_LEN: usize = 4;
 /// What there is of MP_REACH_NLRI besides the prefixes: its header, the family, one next hop with
 /// its length, and a reserved octet (RFC 4760, 3; RFC 2545, 3).
 const MP_REACH_LEN: usize = 4 + 3 + 1 + 16 + 1;
@@ -47,6 +49,8 @@ pub fn encode(update: &Update, context: &UpdateContext) -> Vec<Bytes> {
         if !context.families.contains(&family) {
             continue;
         }
+        // RFC 7911, 3: whatever tells the paths apart; there is one only where no number is given.
+        let id = context.path_ids.sent.contains(&family).then(|| update.path_id.unwrap_or(0));
         let mut withdrawn = of_family(&update.withdrawn, family);
         let mut announced = of_family(&update.announced, family);
         let (attrs, longest) = match (&attrs, family, next_hop) {
@@ -62,11 +66,11 @@ pub fn encode(update: &Update, context: &UpdateContext) -> Vec<Bytes> {
         let (to_withdraw, room) = (MAX_MESSAGE_LEN - FIXED_LEN, longest - FIXED_LEN);
         match (family, next_hop) {
             (Family::Ipv6Unicast, next_hop) => {
-                for list in pack(&withdrawn, to_withdraw - MP_UNREACH_LEN) {
+                for list in pack(&withdrawn, id, to_withdraw - MP_UNREACH_LEN) {
                     messages.push(message(&[], &mp_unreach(&list), &[]));
                 }
                 let Some(IpAddr::V6(next_hop)) = next_hop else { continue };
-                for list in pack(&announced, room - MP_REACH_LEN - attrs.len()) {
+                for list in pack(&announced, id, room - MP_REACH_LEN - attrs.len()) {
                     // The first of the attributes (RFC 7606, 5.1).
                     let mut all = mp_reach(next_hop, &list);
                     all.extend(attrs);
@@ -74,10 +78,10 @@ pub fn encode(update: &Update, context: &UpdateContext) -> Vec<Bytes> {
                 }
             }
             (Family::Ipv4Unicast, _) => {
-                for list in pack(&withdrawn, to_withdraw) {
+                for list in pack(&withdrawn, id, to_withdraw) {
                     messages.push(message(&list, &[], &[]));
                 }
-                for list in pack(&announced, room - attrs.len()) {
+                for list in pack(&announced, id, room - attrs.len()) {
                     messages.push(message(&[], attrs, &list));
                 }
             }
@@ -97,7 +101,8 @@ fn encode_attributes(attrs: &Attributes, context: &UpdateContext) -> Option<(Vec
     let mut octets = Vec::new();
     wire::attribute::encode_path_attributes(&attrs, &mut octets, context.four_octet_as, false)
         .ok()?;
-    match besides + octets.len() {
+    let id = if context.path_ids.sent.is_empty() { 0 } else { PATH_ID_LEN };
+    match besides + id + octets.len() {
         ..=MAX_MESSAGE_LEN => Some((octets, MAX_MESSAGE_LEN)),
         ..=MAX_EXTENDED_MESSAGE_LEN if context.extended_messages => {
             Some((octets, MAX_EXTENDED_MESSAGE_LEN))
@@ -131,12 +136,14 @@ fn mp_header(code: u8, length: usize) -> Vec<u8> {
     vec![MP_FLAGS, code, high, low, 0, 2, 1]
 }
 
-/// The prefixes in octets, in lists of at most `room` octets.
-fn pack(prefixes: &[IpNetwork], room: usize) -> Vec<Vec<u8>> {
+/// The prefixes in octets, each behind the path identifier if they have one, in lists of at most `room`
+/// octets.
+fn pack(prefixes: &[IpNetwork], id: Option<u32>, room: usize) -> Vec<Vec<u8>> {
     let mut lists: Vec<Vec<u8>> = Vec::new();
-    let mut octets = Vec::with_capacity(LONGEST_PREFIX.1);
+    let mut octets = Vec::with_capacity(PATH_ID_LEN + LONGEST_PREFIX.1);
     for prefix in prefixes {
         octets.clear();
+        octets.extend(id.iter().flat_map(|id| id.to_be_bytes()));
         match prefix {
             IpNetwork::V4(prefix) => {
                 let prefix = wire::nlri::Ipv4Prefix::new(prefix.ip(), prefix.prefix());

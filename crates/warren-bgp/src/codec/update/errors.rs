@@ -84,7 +84,7 @@ mod tests {
     use wire::validate::ErrorDisposition;
 
     use super::*;
-    use crate::message::Family;
+    use crate::message::{Family, PathIds};
 
     /// Malformed in its value, its length, its flags or its number, each attribute that has a rule.
     fn malformed() -> Vec<(u8, Vec<u8>)> {
@@ -115,6 +115,7 @@ mod tests {
                 internal,
                 families: vec![Family::Ipv4Unicast],
                 extended_messages: false,
+                path_ids: PathIds::default(),
                 loopback_next_hops: false,
             };
             let mut seen = 0;

@@ -7,7 +7,8 @@ fn path(from: Session, change: impl FnOnce(&mut Attributes)) -> Path {
     let mut attributes = attributes(&from.peer.to_string());
     change(&mut attributes);
     let attributes = Arc::new(attributes);
-    Path { from: Arc::new(from), received: Arc::clone(&attributes), attributes, refusal: None }
+    let (from, received) = (Arc::new(from), Arc::clone(&attributes));
+    Path { from, path_id: 0, received, attributes, refusal: None }
 }
 
 fn sequence(numbers: &[u32]) -> Vec<AsPathSegment> {

@@ -9,7 +9,8 @@ fn path(from: Session, change: impl FnOnce(&mut Attributes)) -> Path {
     let mut attributes = attributes(&from.peer.to_string());
     change(&mut attributes);
     let attributes = Arc::new(attributes);
-    Path { from: Arc::new(from), received: Arc::clone(&attributes), attributes, refusal: None }
+    let (from, received) = (Arc::new(from), Arc::clone(&attributes));
+    Path { from, path_id: 0, received, attributes, refusal: None }
 }
 
 fn target<'a>(to: &'a Session, policy: &'a PeerPolicy) -> Target<'a> {

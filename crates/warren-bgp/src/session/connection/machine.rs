@@ -104,6 +104,7 @@ impl Connection {
                     internal: shared.config.is_internal(),
                     families: negotiated.families.clone(),
                     extended_messages: negotiated.extended_messages,
+                    path_ids: negotiated.path_ids.clone(),
                     loopback_next_hops: shared.config.loopback_next_hops,
                 };
                 self.session = Some((negotiated, context));

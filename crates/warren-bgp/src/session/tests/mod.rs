@@ -1,6 +1,7 @@
 //! Tests of the session: the table of the state machine, one peer driven by hand, two peers over
 //! a simulated network, and a peer that is shown anything at all.
 
+mod add_path;
 mod bfd;
 mod collision;
 mod errors;
@@ -37,6 +38,7 @@ fn config() -> PeerConfig {
         loopback_next_hops: false,
         graceful_restart: None,
         role: None,
+        add_path: false,
     }
 }
 

@@ -160,8 +160,10 @@ impl Node {
                 self.pass(&Stirred::everything());
             }
             Step::Settled(settled) => {
+                let is_simple = *settled && self.reconciler.report.kept == 0;
                 Arc::make_mut(&mut self.known).settled = *settled;
-                self.pass(&Stirred::default());
+                let whole = self.pass(&Stirred::default());
+                assert!(!whole || !is_simple, "everything was looked at with nothing kept");
             }
             Step::Restart => {
                 let socket = Socket::open().unwrap();

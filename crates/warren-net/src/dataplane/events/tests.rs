@@ -136,7 +136,7 @@ fn routes_matter_where_they_differ_from_what_is_desired() {
     }
     let mut starting = view;
     Arc::make_mut(&mut starting.known).settled = false;
-    assert!(!matters(&starting, &NewRoute(unknown())), "nothing is swept yet");
+    assert!(matters(&starting, &NewRoute(unknown())), "it is to be swept later");
 }
 
 #[test]
