@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use tests::lab::wait::{SOON, eventually};
 use tests::wire::Wire;
 use tokio::runtime;
 use tokio::sync::oneshot;
@@ -29,6 +30,19 @@ pub struct Ours {
 impl Ours {
     /// Starts one that announces these prefixes to these peers.
     pub fn start(
+        wire: &Wire,
+        config: SpeakerConfig,
+        announce: &[&str],
+        peers: Vec<PeerSettings>,
+    ) -> Result<Self> {
+        // A program that another test starts has, until it runs, a copy of all sockets of this process:
+        // one of them may be that of the speaker that was here before.
+        eventually("the port is free", SOON, || {
+            Self::start_once(wire, config.clone(), announce, peers.clone())
+        })
+    }
+
+    fn start_once(
         wire: &Wire,
         config: SpeakerConfig,
         announce: &[&str],
