@@ -2,12 +2,13 @@
 
 use anyhow::{Result, ensure};
 use tests::lab::wait::{SOON, eventually};
-use tests::speakers::Session;
+use tests::speakers::{Session, Speaker};
 use tests::wire::THEM;
 use warren_speaker::{GracefulRestart, PeerSettings, RestartTime, Restarted, StaleTime};
 
 use crate::dissect::OF_LONG_LIVED;
 use crate::meeting::{Meeting, OURS, THEIRS, expect_announced, expect_established, expect_learned};
+use crate::ours::Ours;
 
 /// How long either may be away, in seconds. The test is over much sooner unless something is wrong.
 const RESTART_TIME: u16 = 60;
@@ -29,6 +30,23 @@ fn restarts(seconds: u16, beyond: u32) -> Result<impl Fn(&mut PeerSettings)> {
     let long_lived = StaleTime::from_secs(beyond)?;
     let settings = GracefulRestart { restart_time, long_lived, ..Default::default() };
     Ok(move |peer: &mut PeerSettings| peer.graceful_restart = Some(settings))
+}
+
+/// Ours, back from a restart, with the session Established again and their routes learned anew.
+fn returned(
+    meeting: &Meeting,
+    session: &Session,
+    theirs: &mut dyn Speaker,
+    change: impl FnOnce(&mut PeerSettings),
+) -> Result<Ours> {
+    let deferral = std::time::Duration::from_secs(30);
+    let ours = meeting.ours_with(session, |config, peer| {
+        config.restarted = Some(Restarted::new(deferral));
+        change(peer);
+    })?;
+    expect_established(&ours, theirs)?;
+    expect_learned(&ours, THEIRS, THEM)?;
+    Ok(ours)
 }
 
 /// Ours is killed and comes back: theirs keeps its routes meanwhile. When it is killed and stays
@@ -54,13 +72,7 @@ pub fn of_ours(meeting: &Meeting) -> Result<()> {
     })?;
     ensure!(theirs.routes()?.contains(OURS), "theirs has forgotten our route");
 
-    let deferral = std::time::Duration::from_secs(30);
-    let ours = meeting.ours_with(&session, |config, peer| {
-        config.restarted = Some(Restarted::new(deferral));
-        short(peer);
-    })?;
-    expect_established(&ours, theirs.as_mut())?;
-    expect_learned(&ours, THEIRS, THEM)?;
+    let ours = returned(meeting, &session, theirs.as_mut(), short)?;
     expect_announced(theirs.as_mut(), &[OURS])?;
 
     ours.crash();
@@ -133,13 +145,7 @@ pub fn of_ours_for_long(meeting: &Meeting) -> Result<()> {
     })?;
     ensure!(theirs.routes()?.contains(OURS), "theirs has forgotten our route");
 
-    let deferral = std::time::Duration::from_secs(30);
-    let ours = meeting.ours_with(&session, |config, peer| {
-        config.restarted = Some(Restarted::new(deferral));
-        short(peer);
-    })?;
-    expect_established(&ours, theirs.as_mut())?;
-    expect_learned(&ours, THEIRS, THEM)?;
+    let ours = returned(meeting, &session, theirs.as_mut(), short)?;
     eventually("theirs has the route anew", SOON, || {
         let route = theirs.route(OURS)?;
         ensure!(!is_marked(&route), "theirs: {route}");
